@@ -1,0 +1,59 @@
+"""The table of error reasons: gRPC code, whether a repeat makes sense, and the metadata keys that come along.
+
+Server and SDK share it. Every value of ``billow.errors.v1.Reason`` except UNSPECIFIED has one entry under its name
+without the prefix ``REASON_``; a test proves it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from grpc import StatusCode
+
+DOMAIN = "billow"
+"""The domain of every ``google.rpc.ErrorInfo`` Billow sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonSpec:
+    """What a reason means on the wire.
+
+    ``retryable``: the identical call may be made again and may then succeed. DEADLINE_EXCEEDED is not marked: only a
+    caller that kept its request id may repeat, and it must bring a new deadline.
+    ``metadata``: the keys of ``ErrorInfo.metadata`` that are always present.
+    """
+
+    code: StatusCode
+    retryable: bool
+    metadata: tuple[str, ...] = ()
+
+
+REASONS: Mapping[str, ReasonSpec] = MappingProxyType(
+    {
+        "INTERNAL": ReasonSpec(StatusCode.INTERNAL, False, ("request_id",)),
+        "MALFORMED_MESSAGE": ReasonSpec(StatusCode.INVALID_ARGUMENT, False),
+        "INVALID_REQUEST": ReasonSpec(StatusCode.INVALID_ARGUMENT, False),
+        "INVALID_INVOICE": ReasonSpec(StatusCode.INVALID_ARGUMENT, False),
+        "BATCH_TOO_LARGE": ReasonSpec(StatusCode.INVALID_ARGUMENT, False, ("items", "items_max")),
+        "INVALID_PAGE_TOKEN": ReasonSpec(StatusCode.INVALID_ARGUMENT, False),
+        "API_KEY_MISSING": ReasonSpec(StatusCode.UNAUTHENTICATED, False),
+        "API_KEY_INVALID": ReasonSpec(StatusCode.UNAUTHENTICATED, False),
+        "SCOPE_MISSING": ReasonSpec(StatusCode.PERMISSION_DENIED, False, ("scope",)),
+        "SELLER_NOT_FOUND": ReasonSpec(StatusCode.NOT_FOUND, False, ("seller_id",)),
+        "INVOICE_NOT_FOUND": ReasonSpec(StatusCode.NOT_FOUND, False, ("number",)),
+        "TENANT_NOT_FOUND": ReasonSpec(StatusCode.NOT_FOUND, False, ("tenant_id",)),
+        "API_KEY_NOT_FOUND": ReasonSpec(StatusCode.NOT_FOUND, False, ("key_id",)),
+        "REQUEST_ID_REUSED": ReasonSpec(StatusCode.ALREADY_EXISTS, False, ("request_id",)),
+        "TENANT_EXISTS": ReasonSpec(StatusCode.ALREADY_EXISTS, False, ("tenant_id",)),
+        "SELLER_EXISTS": ReasonSpec(StatusCode.ALREADY_EXISTS, False, ("seller_id",)),
+        "NUMBER_RANGE_OVERLAPS": ReasonSpec(StatusCode.ALREADY_EXISTS, False),
+        "NO_NUMBER_RANGE": ReasonSpec(StatusCode.FAILED_PRECONDITION, False, ("seller_id", "kind")),
+        "NUMBER_RANGE_EXHAUSTED": ReasonSpec(StatusCode.FAILED_PRECONDITION, False, ("seller_id", "kind")),
+        "OVERLOADED": ReasonSpec(StatusCode.RESOURCE_EXHAUSTED, True),
+        "QUOTA_EXCEEDED": ReasonSpec(StatusCode.RESOURCE_EXHAUSTED, True),
+        "STORAGE_UNAVAILABLE": ReasonSpec(StatusCode.UNAVAILABLE, True),
+        "SHUTTING_DOWN": ReasonSpec(StatusCode.UNAVAILABLE, True),
+        "DEADLINE_EXCEEDED": ReasonSpec(StatusCode.DEADLINE_EXCEEDED, False),
+    }
+)
+"""Reason name to its meaning, in the order of the enum."""
