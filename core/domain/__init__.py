@@ -1,0 +1,1 @@
+"""Invoices, money, rules, numbers: pure functions and values, no I/O, standard library only."""

@@ -1,0 +1,51 @@
+"""Every maximum of the platform in one place, with its reason. Units are in the names."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- requests -------------------------------------------------------------------------------------------------
+BATCH_ITEMS_MAX: Final = 1_000  # items of one batch message (DESIGN section 5)
+MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024  # a batch of 1,000 invoices of 20 full lines fits
+PAGE_ITEMS_MAX: Final = 1_000
+PAGE_ITEMS_DEFAULT: Final = 100
+REQUEST_ID_CHARS_MAX: Final = 64
+SELLER_ID_CHARS_MAX: Final = 63
+NUMBER_CHARS: Final = 20
+
+# --- invoices (DOMAIN.md: unconfirmed limits are configuration of the profile, these are its defaults) -----------
+LINES_MAX: Final = 2_000
+NAME_CHARS_MAX: Final = 90
+CATEGORY_CHARS_MAX: Final = 40
+SPECIFICATION_CHARS_MAX: Final = 40
+UNIT_CHARS_MAX: Final = 20
+PARTY_NAME_CHARS_MAX: Final = 100
+PARTY_ADDRESS_CHARS_MAX: Final = 100
+PARTY_PHONE_CHARS_MAX: Final = 40
+PARTY_BANK_NAME_CHARS_MAX: Final = 100
+PARTY_BANK_ACCOUNT_CHARS_MAX: Final = 50
+REMARK_CHARS_MAX: Final = 200
+DRAWER_CHARS_MAX: Final = 20
+GOODS_CODE_CHARS_MAX: Final = 19
+DECIMALS_MAX: Final = 13  # of quantity and unit price
+DECIMAL_CHARS_MAX: Final = 32
+AMOUNT_MINOR_MAX: Final = 10**15 - 1  # a line or a total: far inside int64, so no sum of 2,000 lines overflows
+VIOLATIONS_MAX: Final = 100  # faults told of one invoice; more are counted, not listed
+
+# --- issuing ----------------------------------------------------------------------------------------------------
+COMMIT_ITEMS_MAX: Final = 1_000  # invoices of one transaction: bounds the time a number range stays locked
+LANE_ITEMS_MAX: Final = 20_000  # invoices waiting in one lane of one process before new ones are refused
+LANE_COMMITS_MAX: Final = 4  # transactions of one lane under way at once
+COMMIT_ATTEMPTS_MAX: Final = 6  # of one transaction after deadlock, lock timeout, duplicate key or lost connection
+OPEN_RANGES_MAX: Final = 8  # ranges of one seller and kind looked at in one transaction
+STREAM_BATCHES_MAX: Final = 8  # messages of one issuing stream worked on at once
+
+# --- verification -----------------------------------------------------------------------------------------------
+PUBLIC_CHECKS_A_DAY_MAX: Final = 5  # of one invoice without a key (DOMAIN.md: commonly 5)
+VERIFICATION_YEARS_MAX: Final = 5  # older invoices are answered "too old" (DOMAIN.md)
+NOT_FOUND_TTL_MS: Final = 1_000  # P7: "not found" is remembered for at most a second
+
+# --- archive ----------------------------------------------------------------------------------------------------
+SEGMENT_INVOICES_MAX: Final = 50_000
+SEGMENT_BYTES_MAX: Final = 32 * 1024 * 1024  # of bodies before compression
+CLAIM_BATCHES_MAX: Final = 512  # outbox rows claimed at once by one worker

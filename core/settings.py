@@ -1,0 +1,168 @@
+"""The settings file: TOML, parsed once into frozen values; unknown keys and impossible values fail at start."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+class SettingsError(ValueError):
+    """A setting is unknown, missing or impossible; the text names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host and a port."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Reads "host:port"; raises ValueError."""
+        host, separator, port = text.rpartition(":")
+        if not (separator and host and port.isdigit() and 0 < int(port) < 65536):
+            raise ValueError(f"{text!r} is not host:port")
+        return cls(host=host, port=int(port))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MySQLSettings:
+    """Where the truth is. `primary` and `replicas` are first guesses; the topology probe finds out who is who."""
+
+    primary: Address
+    replicas: tuple[Address, ...] = ()
+    user: str
+    password: str
+    database: str = "billow"
+    admin_user: str = ""  # may change the schema; used by `billow-admin migrate` only, empty: `user`
+    admin_password: str = ""
+    pool_connections: int = 8  # per process and node
+    connect_timeout_ms: int = 2_000
+    probe_interval_ms: int = 500
+    replica_lag_max_ms: int = 1_000  # P7: an older replica is not asked about states
+
+    def __post_init__(self) -> None:
+        require(1 <= self.pool_connections <= 256, "mysql.pool_connections", "must be 1 to 256")
+        require(self.connect_timeout_ms > 0, "mysql.connect_timeout_ms", "must be positive")
+        require(self.probe_interval_ms >= 50, "mysql.probe_interval_ms", "must be at least 50")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisSettings:
+    """Where the cache is."""
+
+    url: str
+    connections: int = 16  # per process
+    timeout_ms: int = 200  # a slower Redis counts as away: the cache is skipped
+    verification_ttl_s: int = 3_600
+    request_ttl_s: int = 3_600
+
+    def __post_init__(self) -> None:
+        require(self.url.startswith(("redis://", "rediss://", "unix://")), "redis.url", "must be a redis:// URL")
+        require(self.timeout_ms > 0, "redis.timeout_ms", "must be positive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectStoreSettings:
+    """Where the archive is: any S3."""
+
+    endpoint: str
+    region: str = "us-east-1"
+    bucket: str = "billow-archive"
+    access_key: str
+    secret_key: str
+    retention_days: int = 30 * 365  # DOMAIN.md: 30 years for vouchers
+    timeout_ms: int = 10_000
+
+    def __post_init__(self) -> None:
+        require(self.retention_days >= 1, "object_store.retention_days", "must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """How a server process behaves."""
+
+    host: str = "127.0.0.1"
+    drain_wait_ms: int = 1_000  # between NOT_SERVING and refusing: longer than Envoy's health check interval
+    drain_grace_ms: int = 20_000  # for calls under way
+    commit_wait_max_ms: int = 25_000  # an answer waits at most so long for its commit when the caller set no deadline
+    reflection: bool = True
+
+    def __post_init__(self) -> None:
+        require(self.drain_wait_ms >= 0, "server.drain_wait_ms", "must not be negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """How a worker process behaves."""
+
+    lease_ms: int = 60_000  # a claim not finished by then is free again
+    segment_age_max_ms: int = 2_000  # pack what is there when its oldest batch is so old
+    idle_wait_ms: int = 500  # between looks when nothing wakes the worker
+
+    def __post_init__(self) -> None:
+        require(self.lease_ms >= 1_000, "worker.lease_ms", "must be at least 1000")
+        require(self.segment_age_max_ms < self.lease_ms, "worker.segment_age_max_ms", "must be below worker.lease_ms")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything a process needs to know at start."""
+
+    mysql: MySQLSettings
+    redis: RedisSettings
+    object_store: ObjectStoreSettings
+    server: ServerSettings = field(default_factory=ServerSettings)
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
+
+
+def require(condition: bool, name: str, rule: str) -> None:
+    """Raises SettingsError naming the setting unless the condition holds."""
+    if not condition:
+        raise SettingsError(f"{name} {rule}")
+
+
+def load(path: Path) -> Settings:
+    """Reads a settings file; raises SettingsError naming the setting, or OSError when the file is not readable."""
+    try:
+        table = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: {error}") from error
+    return _build(Settings, table, "")
+
+
+def _build(cls: type[Any], table: Any, prefix: str) -> Any:
+    """Builds the dataclass `cls` from a TOML table."""
+    require(isinstance(table, dict), prefix.rstrip(".") or "file", "must be a table")
+    fields = {item.name: item for item in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(table) - set(fields))
+    require(not unknown, prefix + (unknown[0] if unknown else ""), "is not a setting")
+    for name, item in fields.items():
+        optional = item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING
+        require(name in table or optional, prefix + name, "is missing")
+    return cls(**{name: _value(hints[name], value, prefix + name) for name, value in table.items()})
+
+
+def _value(hint: Any, value: Any, name: str) -> Any:
+    """Checks one value against the type of its field."""
+    if dataclasses.is_dataclass(hint) and hint is not Address:
+        return _build(typing.cast(type[Any], hint), value, name + ".")
+    if typing.get_origin(hint) is tuple:
+        require(isinstance(value, list), name, "must be a list")
+        return tuple(_value(typing.get_args(hint)[0], item, name) for item in value)
+    if hint is Address:
+        require(isinstance(value, str), name, 'must be "host:port"')
+        try:
+            return Address.parse(value)
+        except ValueError as error:
+            raise SettingsError(f"{name}: {error}") from error
+    wanted = hint if not isinstance(hint, types.UnionType) else hint.__args__[0]
+    require(type(value) is wanted, name, f"must be of type {wanted.__name__}")
+    return value

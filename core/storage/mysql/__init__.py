@@ -1,0 +1,1 @@
+"""Adapters to MySQL and MariaDB: the truth."""

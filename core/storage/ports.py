@@ -1,0 +1,259 @@
+"""The ports: what the rest may ask of the stores. Every method takes sequences and never blocks the loop.
+
+Unless said otherwise a method raises BillowError(STORAGE_UNAVAILABLE) when its store is away, after at most the
+timeout of the settings. Each port has an in-memory twin in core/storage/memory that passes the same contract tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from core.domain.errors import BillowError
+from core.domain.parties import Party
+from core.storage.block import Run
+
+
+# --- values -----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class SellerRecord:
+    """A seller as registered."""
+
+    seller_key: int
+    tenant_key: int
+    seller_id: str
+    profile: str
+    party: Party
+    created_at_us: int
+
+
+@dataclass(slots=True)
+class Draft:
+    """A validated invoice on its way into the database; everything but its number and time is known.
+
+    `prepared` is the prepared part of the body and `digest` a SHA-256 object that has consumed it.
+    """
+
+    seller_key: int
+    kind: int
+    request_id: str
+    request_sha256: bytes
+    net_total_minor: int
+    tax_total_minor: int
+    gross_total_minor: int
+    buyer_tax_id: str
+    prepared: bytes
+
+
+@dataclass(slots=True)
+class Issued:
+    """What is remembered of an issued invoice without its body: the answer to its request."""
+
+    number: str
+    seller_key: int
+    request_id: str
+    request_sha256: bytes
+    kind: int
+    color: int
+    issued_at_us: int
+    net_total_minor: int
+    tax_total_minor: int
+    gross_total_minor: int
+    buyer_tax_id: str
+    body_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceRow:
+    """An issued invoice with where its body is and what has become of it."""
+
+    issued: Issued
+    batch_id: int
+    batch_position: int
+    red_total_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationEntry:
+    """What checking an invoice needs to know of it; small enough to be cached for every invoice."""
+
+    number: str
+    issued_at_us: int
+    kind: int
+    net_total_minor: int
+    gross_total_minor: int
+    red_total_minor: int
+    seller_tax_id: str
+    buyer_tax_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """A commit's bodies: in the block, or, when that is None, in the segment from row `segment_row` on."""
+
+    batch_id: int
+    issued_at_us: int
+    items: int
+    runs: list[Run]
+    block: bytes | None
+    segment_id: int | None
+    segment_row: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """An archive segment as the database knows it."""
+
+    segment_id: int
+    object_key: str
+    sha256: bytes
+    size_bytes: int
+    invoices: int
+    created_at_us: int
+    retain_until_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class PackedSegment:
+    """A segment that lies in the object store and is not yet recorded. `batches` are in row order."""
+
+    object_key: str
+    sha256: bytes
+    size_bytes: int
+    invoices: int
+    retain_until_us: int
+    batches: Sequence[BatchRow]
+
+
+@dataclass(frozen=True, slots=True)
+class ListFilter:
+    """Which invoices to list; at least one of the first two is set."""
+
+    seller_keys: Sequence[int]  # the caller's own; never empty
+    buyer_tax_id: str | None
+    issued_from_us: int
+    issued_before_us: int
+    after: tuple[int, str] | None  # (issued_at_us, number) of the last one of the page before
+    items_max: int
+
+
+# --- the truth ---------------------------------------------------------------------------------------------------
+class IssuingStore(Protocol):
+    """Writes issued invoices; the primary's."""
+
+    async def commit(self, drafts: Sequence[Draft]) -> list[Issued | BillowError]:
+        """Issues the drafts in one durable transaction and answers each, in order (P1, P2, P3).
+
+        A draft whose request id is known gets the original `Issued` when its digest agrees, else
+        REQUEST_ID_REUSED. One without a free number gets NO_NUMBER_RANGE or NUMBER_RANGE_EXHAUSTED. The rest is
+        numbered and committed together. A connection lost during COMMIT is resolved by request id before anything
+        is answered. Raises STORAGE_UNAVAILABLE when it is not known what happened after COMMIT_ATTEMPTS_MAX.
+        Must not be cancelled. Round trips: 2 when no request id is known, 3 or more after a duplicate.
+        """
+        ...
+
+
+class InvoiceReader(Protocol):
+    """Reads issued invoices; one of the primary's, one of the replicas'."""
+
+    async def by_number(self, numbers: Sequence[str]) -> dict[str, InvoiceRow]:
+        """Reads invoices of any tenant by number; 1 round trip."""
+        ...
+
+    async def by_request(self, seller_key: int, request_ids: Sequence[str]) -> dict[str, Issued]:
+        """Reads invoices of one seller by request id; 1 round trip."""
+        ...
+
+    async def verification_entries(self, numbers: Sequence[str]) -> dict[str, VerificationEntry]:
+        """Reads what checks need; 1 round trip."""
+        ...
+
+    async def list(self, wanted: ListFilter) -> list[Issued]:
+        """Lists by (issued_at_us, number), oldest first, at most `items_max`; 1 round trip."""
+        ...
+
+    async def batch(self, batch_id: int) -> BatchRow | None:
+        """Reads one batch with its block; 1 round trip."""
+        ...
+
+    async def segment(self, segment_id: int) -> Segment | None:
+        """Reads one segment's record; 1 round trip."""
+        ...
+
+
+class OutboxStore(Protocol):
+    """The archive's side of `batches`; the primary's."""
+
+    async def claim(self, *, owner: str, items_max: int, lease_ms: int) -> list[BatchRow]:
+        """Leases up to `items_max` unarchived batches, oldest first, that nobody else holds (SKIP LOCKED)."""
+        ...
+
+    async def release(self, *, owner: str, batch_ids: Sequence[int]) -> None:
+        """Gives leases back early."""
+        ...
+
+    async def archive(self, *, owner: str, packed: PackedSegment, now_us: int) -> int:
+        """Records the segment, points its batches at it and empties their blocks, all or nothing; returns its id.
+
+        Raises LeaseLost when any of the batches is not leased to `owner` any more or is archived already (P6).
+        """
+        ...
+
+    async def backlog(self) -> tuple[int, int]:
+        """Returns (unarchived batches, issued_at_us of the oldest or 0)."""
+        ...
+
+
+class LeaseLost(Exception):
+    """Another worker has, or had, the batch."""
+
+
+# --- the cache ---------------------------------------------------------------------------------------------------
+class IssueCache(Protocol):
+    """Remembers answers and verification entries. Never raises: an absent Redis is an empty cache (P5)."""
+
+    async def known(self, keys: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Issued]:
+        """Returns the remembered answers of (seller_key, request_id); 1 round trip."""
+        ...
+
+    async def remember(self, issued: Sequence[Issued], seller_tax_ids: Mapping[int, str]) -> None:
+        """Remembers answers and verification entries and wakes the workers; 1 round trip."""
+        ...
+
+
+class VerificationCache(Protocol):
+    """Remembers verification entries and absences. Never raises."""
+
+    async def entries(self, numbers: Sequence[str]) -> dict[str, VerificationEntry | None]:
+        """Returns what is remembered; None is a remembered absence; 1 round trip."""
+        ...
+
+    async def remember(self, found: Sequence[VerificationEntry], absent: Sequence[str]) -> None:
+        """Remembers entries, and absences for at most NOT_FOUND_TTL_MS (P7); 1 round trip."""
+        ...
+
+    async def count_public_check(self, number: str, day: int) -> int:
+        """Counts one more check of `number` without a key on `day` (yyyymmdd) and returns how many it were; 1 round trip."""
+        ...
+
+
+# --- the archive --------------------------------------------------------------------------------------------------
+class ObjectStore(Protocol):
+    """An S3 bucket under Object Lock."""
+
+    async def put(self, key: str, data: bytes, *, retain_until_us: int) -> None:
+        """Stores an object under a retention lock; storing the same key and bytes again is no error."""
+        ...
+
+    async def read(self, key: str, *, start: int, length: int) -> bytes:
+        """Reads a range of an object."""
+        ...
+
+    async def size(self, key: str) -> int | None:
+        """Returns the size in bytes, or None when there is no such object."""
+        ...
+
+    def keys(self, prefix: str) -> AsyncIterator[str]:
+        """Walks the keys below a prefix, in pages."""
+        ...
