@@ -1,0 +1,1 @@
+"""The operator's tool `billow-admin`: schema, tenants and keys, status, audit."""
