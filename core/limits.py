@@ -34,6 +34,7 @@ VIOLATIONS_MAX: Final = 100  # faults told of one invoice; more are counted, not
 
 # --- issuing ----------------------------------------------------------------------------------------------------
 COMMIT_ITEMS_MAX: Final = 1_000  # invoices of one transaction: bounds the time a number range stays locked
+COMMIT_BYTES_MAX: Final = 12 * 1024 * 1024  # of prepared bodies: even incompressible ones fit a MEDIUMBLOB
 LANE_ITEMS_MAX: Final = 20_000  # invoices waiting in one lane of one process before new ones are refused
 LANE_COMMITS_MAX: Final = 4  # transactions of one lane under way at once
 COMMIT_ATTEMPTS_MAX: Final = 6  # of one transaction after deadlock, lock timeout, duplicate key or lost connection

@@ -32,7 +32,7 @@ class SellerRecord:
 class Draft:
     """A validated invoice on its way into the database; everything but its number and time is known.
 
-    `prepared` is the prepared part of the body and `digest` a SHA-256 object that has consumed it.
+    `prepared` is the prepared part of its body (core/domain/body.py).
     """
 
     seller_key: int
@@ -234,7 +234,7 @@ class VerificationCache(Protocol):
         ...
 
     async def count_public_check(self, number: str, day: int) -> int:
-        """Counts one more check of `number` without a key on `day` (yyyymmdd) and returns how many it were; 1 round trip."""
+        """Counts one more check of `number` without a key on `day` (yyyymmdd) and returns the count; 1 round trip."""
         ...
 
 

@@ -16,7 +16,9 @@ from core.settings import Address, MySQLSettings
 
 # the server's word that this node cannot do it now, though another may: too many connections, read only, shutting
 # down, semi-sync or network trouble, connection lost
-AWAY_ERRORS = frozenset({1040, 1053, 1077, 1152, 1158, 1159, 1160, 1161, 1184, 1290, 1836, 1927, 2002, 2003, 2006, 2013, 2014, 2055})
+AWAY_ERRORS = frozenset(
+    {1040, 1053, 1077, 1152, 1158, 1159, 1160, 1161, 1184, 1290, 1836, 1927, 2002, 2003, 2006, 2013, 2014, 2055}
+)
 DUPLICATE_KEY = 1062
 DEADLOCK = 1213
 LOCK_TIMEOUT = 1205
