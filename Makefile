@@ -1,0 +1,44 @@
+# `make` shows what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+TYPED := admin benchmarks clients/billow core demo protos/generate.py server stack tests workers
+
+.PHONY: help setup demo up down status test lint proto bench ci
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install what is needed: Debian packages and .venv (safe to run again)
+	@python3 -m stack.install
+
+demo: setup ## Start everything, issue, verify, archive and audit 150,000 invoices (SCALE=0.1)
+	@$(BIN)/python -m demo --scale $(or $(SCALE),0.1)
+
+up: setup ## Start the whole system on this machine and leave it running
+	@$(BIN)/python -m stack up
+
+down: ## Stop it
+	@$(BIN)/python -m stack down
+
+status: ## Show what is running
+	@$(BIN)/python -m stack status
+
+test: setup ## Unit, contract and integration tests, against real servers
+	@$(BIN)/python -m pytest tests/unit tests/contract tests/integration
+
+lint: setup ## ruff, mypy, import-linter, buf lint, buf breaking, stubs up to date
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(TYPED)
+	$(BIN)/lint-imports --no-timings
+	$(BIN)/python protos/generate.py --check
+
+proto: setup ## Generate stubs and Envoy's descriptor set from protos/
+	@$(BIN)/python protos/generate.py
+
+bench: setup ## Measure (QUICK=1: a short round)
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+ci: setup lint test ## What CI runs
