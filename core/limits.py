@@ -38,7 +38,8 @@ COMMIT_BYTES_MAX: Final = 12 * 1024 * 1024  # of prepared bodies: even incompres
 LANE_ITEMS_MAX: Final = 20_000  # invoices waiting in one lane of one process before new ones are refused
 LANE_COMMITS_MAX: Final = 4  # transactions of one lane under way at once
 COMMIT_ATTEMPTS_MAX: Final = 6  # of one transaction after deadlock, lock timeout, duplicate key or lost connection
-OPEN_RANGES_MAX: Final = 8  # ranges of one seller and kind looked at in one transaction
+RANGE_MOVES_MAX: Final = 50  # times that one commit finds its remembered ranges used up
+OPEN_RANGES_MAX: Final = 8  # ranges of one seller and kind looked at in one transaction, unless they are tiny
 STREAM_BATCHES_MAX: Final = 8  # messages of one issuing stream worked on at once
 
 # --- verification -----------------------------------------------------------------------------------------------

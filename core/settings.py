@@ -134,7 +134,7 @@ def load(path: Path) -> Settings:
         table = tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: {error}") from error
-    return _build(Settings, table, "")
+    return typing.cast(Settings, _build(Settings, table, ""))
 
 
 def _build(cls: type[Any], table: Any, prefix: str) -> Any:

@@ -1,7 +1,8 @@
 """The first schema.
 
 Sizes: an invoice row is about 260 bytes with its four index entries at 30 to 60 bytes each; the bodies lie
-zstd-compressed in `batches`, one row a commit, until the archive has them (docs/adr/0006).
+zstd-compressed in `batches`, one row a commit, until the archive has them (docs/adr/0006). Request ids are binary,
+because other collations hold "a" and "a " to be equal.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ TABLES = (
     CREATE TABLE invoices (
         number CHAR(20) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
         seller_key INT UNSIGNED NOT NULL,
-        request_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        request_id VARBINARY(64) NOT NULL,
         request_sha256 BINARY(32) NOT NULL,
         kind TINYINT UNSIGNED NOT NULL,
         color TINYINT UNSIGNED NOT NULL,

@@ -1,0 +1,279 @@
+"""Issuing on MySQL: one durable transaction a batch, two round trips, exactly once per request id.
+
+The unique key (seller_key, request_id) is the truth of idempotency: the insert is tried first, and only a duplicate
+key makes it look the request ids up (docs/adr/0007). That also settles an unknown outcome: after a connection lost
+during COMMIT the same insert is tried again, and finds either nothing or itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import aiomysql
+import pymysql
+
+from core.domain.errors import BillowError, Reason
+from core.limits import COMMIT_ATTEMPTS_MAX, OPEN_RANGES_MAX, RANGE_MOVES_MAX
+from core.storage import block
+from core.storage.allocation import (
+    Allocation,
+    RangeState,
+    Stock,
+    allocate,
+    answer_known,
+    shortage,
+    stocks,
+)
+from core.storage.mysql import issuing_sql
+from core.storage.mysql.pool import DEADLOCK, DUPLICATE_KEY, LOCK_TIMEOUT, Primary, unavailable
+from core.storage.ports import Draft, Issued
+
+RETRY_BASE_MS = 5
+RETRY_AWAY_MS = 200
+STOCKS_KNOWN_MAX = 100_000  # stocks whose open ranges are remembered; the memory starts anew beyond
+PACK_IN_THREAD_BYTES = 256 * 1024  # compressing more than this would hold the event loop for a millisecond or more
+
+ISSUED_COLUMNS = (
+    "number, seller_key, request_id, request_sha256, kind, color, issued_at_us, net_total_minor, tax_total_minor,"
+    " gross_total_minor, buyer_tax_id, body_sha256"
+)
+
+Answer = Issued | BillowError
+Key = tuple[int, str]
+
+
+class _KnownRequests(Exception):
+    """Request ids of the plan are, or may be, in the table already: look them up first."""
+
+
+class _RangesMoved(Exception):
+    """The ranges remembered do not suffice: look them up again."""
+
+
+class _Plan:
+    """The drafts of one commit that are still to be written, by stock, and the answers so far, by key."""
+
+    def __init__(self, drafts: Sequence[Draft]) -> None:
+        self.answers: dict[Key, Answer] = {}
+        unique: dict[Key, Draft] = {}
+        for draft in drafts:
+            unique.setdefault((draft.seller_key, draft.request_id), draft)
+        self.drafts = sorted(unique.values(), key=lambda draft: (draft.seller_key, draft.kind))
+        self.block: bytes | None = None
+        self.looked_up = False  # whether the request ids of all drafts were looked up
+
+    def settle(self, key: Key, answer: Answer) -> None:
+        """Notes an answer; its draft is dropped by the next `shrink`."""
+        self.answers[key] = answer
+
+    def shrink(self) -> None:
+        """Drops the drafts that have their answer."""
+        self.drafts = [draft for draft in self.drafts if (draft.seller_key, draft.request_id) not in self.answers]
+        self.block = None
+
+    async def packed(self) -> bytes:
+        """Returns the block of the drafts, made once; large ones in a thread."""
+        if self.block is None:
+            request_ids = [draft.request_id for draft in self.drafts]
+            bodies = [draft.prepared for draft in self.drafts]
+            if sum(map(len, bodies)) > PACK_IN_THREAD_BYTES:
+                self.block = await asyncio.to_thread(block.pack, request_ids, bodies)
+            else:
+                self.block = block.pack(request_ids, bodies)
+        return self.block
+
+
+class MySQLIssuingStore:
+    """The IssuingStore of core/storage/ports.py on the present primary.
+
+    `primary` is asked for the primary before every attempt, so that a failover in between is followed. While it is
+    away a commit keeps trying for `away_wait_ms`; other failures are repeated COMMIT_ATTEMPTS_MAX times at most.
+    """
+
+    def __init__(self, *, primary: Callable[[], Primary], now_us: Callable[[], int], away_wait_ms: int) -> None:
+        self._primary = primary
+        self._now_us = now_us
+        self._away_wait_ms = away_wait_ms
+        self._range_ids: dict[Stock, list[int]] = {}
+
+    async def commit(self, drafts: Sequence[Draft]) -> list[Answer]:
+        """Issues the drafts; see the port."""
+        plan = _Plan(drafts)
+        give_up_at = asyncio.get_running_loop().time() + self._away_wait_ms / 1_000
+        attempt = moves = 0
+        while plan.drafts:
+            try:
+                await self._attempt(plan)
+            except _RangesMoved as error:
+                moves += 1
+                if moves >= RANGE_MOVES_MAX:
+                    raise unavailable("number ranges end faster than they can be taken") from error
+            except _KnownRequests as error:
+                attempt += 1
+                if not await self._settle_known(plan) and attempt >= COMMIT_ATTEMPTS_MAX:
+                    raise unavailable("request ids collide and are not found") from error
+            except pymysql.err.OperationalError as error:
+                attempt += 1
+                if error.args[0] not in (DEADLOCK, LOCK_TIMEOUT):
+                    raise
+                if attempt >= COMMIT_ATTEMPTS_MAX:
+                    raise unavailable(error) from error
+                await asyncio.sleep(random.uniform(0, RETRY_BASE_MS * 2**attempt) / 1_000)
+            except BillowError as error:
+                if error.reason is not Reason.STORAGE_UNAVAILABLE:
+                    raise
+                if asyncio.get_running_loop().time() >= give_up_at:
+                    raise
+                await asyncio.sleep(random.uniform(0.5, 1) * RETRY_AWAY_MS / 1_000)
+        return [self._answer(plan, draft) for draft in drafts]
+
+    @staticmethod
+    def _answer(plan: _Plan, draft: Draft) -> Answer:
+        """Returns the answer of a draft; one that shares a key with another in the commit is compared with it."""
+        answer = plan.answers[draft.seller_key, draft.request_id]
+        if isinstance(answer, Issued):
+            return answer_known(draft, answer.request_sha256) or answer
+        return answer
+
+    async def _attempt(self, plan: _Plan) -> None:
+        """Tries one transaction for all drafts of the plan and settles them."""
+        needed = stocks(plan.drafts)
+        await self._find_ranges(plan, needed)
+        if not plan.drafts:
+            return
+        packed = await plan.packed()
+        async with self._primary().connection() as connection:
+            # failures that leave the connection in order are handed out as values, so that it is kept
+            outcome = await self._transaction(connection, plan.drafts, needed, packed)
+        if isinstance(outcome, Exception):
+            raise outcome
+        for item in outcome:
+            plan.settle((item.seller_key, item.request_id), item)
+        plan.shrink()
+
+    async def _transaction(
+        self, connection: aiomysql.Connection, drafts: Sequence[Draft], needed: Mapping[Stock, int], packed: bytes
+    ) -> list[Issued] | Exception:
+        """Takes the numbers, writes the invoices and commits; 2 round trips, 3 when it has to roll back."""
+        async with connection.cursor() as cursor:
+            try:
+                wanted = [range_id for stock in needed for range_id in self._range_ids[stock]]
+                await cursor.execute(issuing_sql.lock_ranges(wanted))
+                await cursor.nextset()
+                allocation = self._allocate(needed, await cursor.fetchall())
+                issued_at_us = self._now_us()
+                insert, issued = issuing_sql.insert_invoices(drafts, allocation.numbers, issued_at_us)
+                batch = issuing_sql.insert_batch(issued_at_us, len(issued), allocation.runs, packed)
+                await cursor.execute(f"{issuing_sql.take_numbers(allocation.taken)}; {batch}; {insert}; COMMIT")
+                while await cursor.nextset():
+                    pass
+            except pymysql.err.IntegrityError as error:
+                await connection.rollback()
+                if error.args[0] == DUPLICATE_KEY and "by_request" in str(error.args[1]):
+                    return _KnownRequests()
+                raise
+            except _RangesMoved as error:
+                await connection.rollback()
+                return error
+            except pymysql.err.OperationalError as error:
+                if error.args[0] not in (DEADLOCK, LOCK_TIMEOUT):
+                    raise
+                await connection.rollback()  # 1205 undoes only its statement
+                return error
+        return issued
+
+    def _allocate(self, needed: Mapping[Stock, int], locked: Sequence[tuple[int, str, int, int]]) -> Allocation:
+        """Decides the numbers from the locked ranges; raises _RangesMoved when they do not suffice."""
+        states = {row[0]: RangeState(row[0], int(row[1]), row[2], row[3]) for row in locked}
+        open_ranges = {
+            stock: [states[range_id] for range_id in self._range_ids[stock] if range_id in states] for stock in needed
+        }
+        allocation = allocate(needed, open_ranges)
+        if allocation.short:
+            for stock in allocation.short:
+                del self._range_ids[stock]
+            raise _RangesMoved
+        return allocation
+
+    async def _find_ranges(self, plan: _Plan, needed: dict[Stock, int]) -> None:
+        """Makes sure that enough open ranges are remembered for every stock; settles drafts that cannot have one.
+
+        Costs nothing while the ranges last, 1 round trip a stock when one has ended. Raises _KnownRequests before it
+        refuses anything: an answer given once is given again though the ranges are used up by now.
+        """
+        if len(self._range_ids) > STOCKS_KNOWN_MAX:
+            self._range_ids.clear()
+        for stock, count in list(needed.items()):
+            if stock in self._range_ids:
+                continue
+            range_ids, left = await self._open_ranges(stock, count)
+            if range_ids:
+                self._range_ids[stock] = range_ids
+            if left >= count:
+                continue
+            if not plan.looked_up:
+                raise _KnownRequests
+            self._settle_short(plan, stock, keep=left, had_ranges=left > 0 or await self._has_ranges(stock))
+            if left:
+                needed[stock] = left
+            else:
+                del needed[stock]
+
+    async def _open_ranges(self, stock: Stock, count: int) -> tuple[list[int], int]:
+        """Returns the ids of the first open ranges that hold `count` numbers and some more, and what they hold."""
+        found = await self._primary().rows(
+            "SELECT range_id, size - used FROM number_ranges WHERE seller_key = %s AND kind = %s AND used < size"
+            " ORDER BY range_id LIMIT %s",
+            (*stock, count + OPEN_RANGES_MAX),
+        )
+        left = enough = 0
+        for _, free in found:
+            left += free
+            enough += 1
+            if left >= count and enough >= OPEN_RANGES_MAX:
+                break
+        return [row[0] for row in found[:enough]], left
+
+    async def _has_ranges(self, stock: Stock) -> bool:
+        """Tells whether the stock has any range, used up or not."""
+        sql = "SELECT 1 FROM number_ranges WHERE seller_key = %s AND kind = %s LIMIT 1"
+        return bool(await self._primary().rows(sql, stock))
+
+    @staticmethod
+    def _settle_short(plan: _Plan, stock: Stock, *, keep: int, had_ranges: bool) -> None:
+        """Answers all drafts of a stock beyond the first `keep` that no number is left."""
+        of_stock = [draft for draft in plan.drafts if (draft.seller_key, draft.kind) == stock]
+        for draft in of_stock[keep:]:
+            plan.settle((draft.seller_key, draft.request_id), shortage(stock, had_ranges=had_ranges))
+        plan.shrink()
+
+    async def _settle_known(self, plan: _Plan) -> int:
+        """Looks the plan's request ids up on the primary, answers those it finds, and returns how many they were.
+
+        1 round trip a seller.
+        """
+        by_seller: dict[int, list[str]] = {}
+        for draft in plan.drafts:
+            by_seller.setdefault(draft.seller_key, []).append(draft.request_id)
+        found = 0
+        for seller_key, request_ids in by_seller.items():
+            places = ",".join(["%s"] * len(request_ids))
+            sql = f"SELECT {ISSUED_COLUMNS} FROM invoices WHERE seller_key = %s AND request_id IN ({places})"  # noqa: S608 (placeholders)
+            for row in await self._primary().rows(sql, (seller_key, *request_ids)):
+                item = issued_from(row)
+                plan.settle((seller_key, item.request_id), item)
+                found += 1
+        plan.shrink()
+        plan.looked_up = True
+        return found
+
+
+def issued_from(row: Sequence[Any]) -> Issued:
+    """Builds an Issued from the columns ISSUED_COLUMNS."""
+    issued = Issued(*row)
+    issued.request_id = row[2].decode("ascii")
+    issued.buyer_tax_id = issued.buyer_tax_id or ""
+    return issued

@@ -1,0 +1,195 @@
+"""Lanes: invoices that arrive while others are being committed are committed together.
+
+A lane has a bounded queue and a few committers. A committer takes whatever has gathered, up to COMMIT_ITEMS_MAX items
+and COMMIT_BYTES_MAX bytes, and sees it through: there is no artificial wait, so a lone invoice goes at once and a
+crowd goes together. From the moment an item is accepted it belongs to the lane: a caller that goes away ends its
+waiting, never the writing. Two lanes, interactive and bulk, keep a flood of batches from delaying single calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from core import limits
+from core.domain.errors import BillowError, Reason
+from core.storage.allocation import answer_known
+from core.storage.ports import Draft, IssueCache, Issued, IssuingStore
+
+LOG = logging.getLogger(__name__)
+
+OVERLOAD_RETRY_MS = 500
+Answer = Issued | BillowError
+
+
+class LaneMetrics(Protocol):
+    """What a lane reports of itself."""
+
+    def committed(self, lane: str, items: int, duration_s: float) -> None:
+        """One commit of `items` invoices is done."""
+
+    def queued(self, lane: str, items: int) -> None:
+        """So many items are waiting or under way."""
+
+    def replayed(self, lane: str, items: int) -> None:
+        """So many items were answered from memory."""
+
+
+class _Group:
+    """The items of one call: its answers gather here until all are there."""
+
+    __slots__ = ("answers", "drafts", "missing", "waiter")
+
+    def __init__(self, drafts: Sequence[Draft], waiter: asyncio.Future[list[Answer]]) -> None:
+        self.drafts = drafts
+        self.answers: list[Answer] = [_UNANSWERED] * len(drafts)
+        self.missing = len(drafts)
+        self.waiter = waiter
+
+    def answer(self, start: int, answers: Sequence[Answer]) -> None:
+        """Notes the answers of a slice and wakes the waiter after the last."""
+        self.answers[start : start + len(answers)] = answers
+        self.missing -= len(answers)
+        if not self.missing and not self.waiter.done():
+            self.waiter.set_result(self.answers)
+
+
+_UNANSWERED = BillowError(Reason.INTERNAL, "not answered")
+
+
+class Lane:
+    """A bounded queue of drafts with committers that write them in batches."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        store: IssuingStore,
+        cache: IssueCache,
+        seller_tax_ids: Callable[[Sequence[int]], Mapping[int, str]],
+        metrics: LaneMetrics,
+        commits_max: int = limits.LANE_COMMITS_MAX,
+        items_max: int = limits.LANE_ITEMS_MAX,
+    ) -> None:
+        self.name = name
+        self._store = store
+        self._cache = cache
+        self._seller_tax_ids = seller_tax_ids
+        self._metrics = metrics
+        self._items_max = items_max
+        self._items = 0  # waiting or under way
+        self._queue: deque[tuple[_Group, int]] = deque()  # a group and how many of its drafts are taken
+        self._arrived = asyncio.Semaphore(0)
+        self._closed = False
+        self._committers = [asyncio.create_task(self._run(), name=f"{name}-{slot}") for slot in range(commits_max)]
+
+    async def issue(self, drafts: Sequence[Draft]) -> list[Answer]:
+        """Issues the drafts with whatever else is waiting; answers in their order.
+
+        Raises OVERLOADED with a retry delay when the lane is full and SHUTTING_DOWN once it is closed; nothing was
+        accepted then. Cancelling the call leaves the work going on.
+        """
+        if not drafts:
+            return []
+        if self._closed:
+            raise BillowError(Reason.SHUTTING_DOWN, "this server is stopping", retry_delay_ms=OVERLOAD_RETRY_MS)
+        if self._items + len(drafts) > self._items_max:
+            words = f"{self._items} invoices are waiting already"
+            raise BillowError(Reason.OVERLOADED, words, retry_delay_ms=OVERLOAD_RETRY_MS)
+        group = _Group(drafts, asyncio.get_running_loop().create_future())
+        self._items += len(drafts)
+        self._metrics.queued(self.name, self._items)
+        self._queue.append((group, 0))
+        self._arrived.release()
+        return await group.waiter
+
+    async def close(self) -> None:
+        """Refuses new work, finishes what was accepted, and ends the committers."""
+        self._closed = True
+        for _ in self._committers:
+            self._arrived.release()
+        await asyncio.gather(*self._committers)
+
+    async def _run(self) -> None:
+        """One committer: takes what has gathered and sees it through, until the lane is closed and empty."""
+        while True:
+            await self._arrived.acquire()
+            slices = self._take()
+            if slices:
+                await self._see_through(slices)
+            elif self._closed:
+                return
+
+    def _take(self) -> list[tuple[_Group, int, int]]:
+        """Takes the next drafts off the queue, as (group, from, to); a large group may be cut."""
+        slices: list[tuple[_Group, int, int]] = []
+        items = size = 0
+        while self._queue:
+            group, start = self._queue.popleft()
+            end = start
+            for draft in group.drafts[start : start + limits.COMMIT_ITEMS_MAX - items]:
+                size += len(draft.prepared)
+                if size > limits.COMMIT_BYTES_MAX and (items or end > start):
+                    break
+                end += 1
+            if end > start:
+                slices.append((group, start, end))
+            items += end - start
+            if end < len(group.drafts):
+                self._queue.appendleft((group, end))
+                self._arrived.release()
+                break
+        return slices
+
+    async def _see_through(self, slices: Sequence[tuple[_Group, int, int]]) -> None:
+        """Commits the slices and answers every one of them, whatever happens."""
+        drafts = [draft for group, start, end in slices for draft in group.drafts[start:end]]
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        fresh: list[Issued] = []
+        answers: Sequence[Answer]
+        try:
+            answers, fresh = await self._commit(drafts)
+        except BillowError as error:
+            answers = [error] * len(drafts)
+        except Exception:
+            LOG.exception("a commit failed", extra={"lane": self.name, "items": len(drafts)})
+            answers = [BillowError(Reason.INTERNAL, "a fault inside Billow")] * len(drafts)
+        position = 0
+        for group, start, end in slices:
+            group.answer(start, answers[position : position + end - start])
+            position += end - start
+        self._items -= len(drafts)
+        self._metrics.committed(self.name, len(drafts), loop.time() - began)
+        self._metrics.queued(self.name, self._items)
+        if fresh:
+            tax_ids = self._seller_tax_ids(list({item.seller_key for item in fresh}))
+            await self._cache.remember(fresh, tax_ids)
+
+    async def _commit(self, drafts: Sequence[Draft]) -> tuple[list[Answer], list[Issued]]:
+        """Answers known requests from the cache and commits the rest; returns all answers and what was committed.
+
+        Round trips: 1 to the cache, 2 to the primary when none of the rest is known there.
+        """
+        known = await self._cache.known([(draft.seller_key, draft.request_id) for draft in drafts])
+        if not known:
+            committed = await self._store.commit(drafts)
+            return committed, [answer for answer in committed if isinstance(answer, Issued)]
+        self._metrics.replayed(self.name, len(known))
+        rest = [draft for draft in drafts if (draft.seller_key, draft.request_id) not in known]
+        written = iter(await self._store.commit(rest) if rest else [])
+        answers: list[Answer] = []
+        fresh: list[Issued] = []
+        for draft in drafts:
+            answer: Answer | None = known.get((draft.seller_key, draft.request_id))
+            if isinstance(answer, Issued):
+                answer = answer_known(draft, answer.request_sha256) or answer
+            else:
+                answer = next(written)
+                if isinstance(answer, Issued):
+                    fresh.append(answer)
+            answers.append(answer)
+        return answers, fresh

@@ -1,0 +1,1 @@
+"""The RPC methods: from messages to services and back."""

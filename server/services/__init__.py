@@ -1,0 +1,1 @@
+"""What the server does, in the words of the domain: no gRPC, no stubs, no drivers."""
