@@ -1,0 +1,312 @@
+"""The sync client: the async client on a private event-loop thread, nothing twice."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from . import _loop_thread
+from ._async_client import AsyncClient
+from ._config import Keepalive, RetryPolicy, Target, Timeouts
+from ._loop_thread import LoopThread
+from ._registry import AsyncRegistry
+from .issuance.v1 import issuance_pb2
+from .registry.v1 import registry_pb2
+from .types.v1 import invoice_pb2
+from .verification.v1 import verification_pb2
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+
+class Client:
+    """AsyncClient for code without asyncio; every method does and raises what its namesake there does.
+
+    Use it as ``with Client("host:port", api_key=…) as client``. It may be used by several threads at once. Not from
+    inside a running event loop: there it would block it, and AsyncClient is the one to take.
+    """
+
+    def __init__(
+        self,
+        target: str | Target,
+        *,
+        api_key: str | None = None,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+        keepalive: Keepalive | None = None,
+    ) -> None:
+        """See AsyncClient."""
+        self._closed = False
+        self._thread = _loop_thread.acquire()
+
+        async def build() -> AsyncClient:
+            return AsyncClient(target, api_key=api_key, timeouts=timeouts, retry=retry, keepalive=keepalive)
+
+        try:
+            self._core = self._thread.run(build())
+        except BaseException:
+            _loop_thread.release(self._thread)
+            raise
+        self._registry = Registry(core=self._core.registry, thread=self._thread)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection. Closing again does nothing."""
+        if not self._closed:
+            self._closed = True
+            try:
+                self._thread.run(self._core.close())
+            finally:
+                _loop_thread.release(self._thread)
+
+    @property
+    def registry(self) -> "Registry":
+        """Tenants, API keys, sellers and number ranges."""
+        return self._registry
+
+    def issue(
+        self, request: issuance_pb2.IssueInvoiceRequest, *, timeout_s: float | None = None
+    ) -> invoice_pb2.IssuedInvoice:
+        """See AsyncClient.issue."""
+        return self._thread.run(self._core.issue(request, timeout_s=timeout_s))
+
+    def issue_batch(
+        self, requests: Sequence[issuance_pb2.IssueInvoiceRequest], *, timeout_s: float | None = None
+    ) -> Sequence[issuance_pb2.IssueResult]:
+        """See AsyncClient.issue_batch."""
+        return self._thread.run(self._core.issue_batch(requests, timeout_s=timeout_s))
+
+    def issue_batches(
+        self,
+        batches: Iterable[Sequence[issuance_pb2.IssueInvoiceRequest]],
+        *,
+        in_flight: int = 8,
+        streams: int = 2,
+    ) -> Iterator[Sequence[issuance_pb2.IssueResult]]:
+        """See AsyncClient.issue_batches. ``batches`` is read in the caller's thread."""
+        return _pump(
+            self._thread,
+            batches,
+            lambda source: self._core.issue_batches(source, in_flight=in_flight, streams=streams),
+            ahead=in_flight,
+        )
+
+    def issue_stream(
+        self,
+        requests: Iterable[issuance_pb2.IssueInvoiceRequest],
+        *,
+        batch_items: int = 500,
+        in_flight: int = 8,
+        streams: int = 2,
+    ) -> Iterator[issuance_pb2.IssueResult]:
+        """See AsyncClient.issue_stream. ``requests`` is read in the caller's thread."""
+        batches = _batches(requests, batch_items)
+        for results in self.issue_batches(batches, in_flight=in_flight, streams=streams):
+            yield from results
+
+    def get(self, number: str, *, timeout_s: float | None = None) -> issuance_pb2.GetInvoiceResponse:
+        """See AsyncClient.get."""
+        return self._thread.run(self._core.get(number, timeout_s=timeout_s))
+
+    def list(
+        self,
+        *,
+        seller_id: str = "",
+        buyer_tax_id: str = "",
+        request_id: str = "",
+        issued_from: datetime | None = None,
+        issued_before: datetime | None = None,
+        page_size: int = 500,
+    ) -> Iterator[issuance_pb2.InvoiceSummary]:
+        """See AsyncClient.list."""
+        return _drain(
+            self._thread,
+            self._core.list(
+                seller_id=seller_id,
+                buyer_tax_id=buyer_tax_id,
+                request_id=request_id,
+                issued_from=issued_from,
+                issued_before=issued_before,
+                page_size=page_size,
+            ),
+        )
+
+    def verify(
+        self, check: verification_pb2.InvoiceCheck, *, timeout_s: float | None = None
+    ) -> verification_pb2.VerificationResult:
+        """See AsyncClient.verify."""
+        return self._thread.run(self._core.verify(check, timeout_s=timeout_s))
+
+    def verify_batch(
+        self, checks: Sequence[verification_pb2.InvoiceCheck], *, timeout_s: float | None = None
+    ) -> Sequence[verification_pb2.VerificationResult]:
+        """See AsyncClient.verify_batch."""
+        return self._thread.run(self._core.verify_batch(checks, timeout_s=timeout_s))
+
+    def verify_batches(
+        self,
+        batches: Iterable[Sequence[verification_pb2.InvoiceCheck]],
+        *,
+        in_flight: int = 8,
+        streams: int = 2,
+    ) -> Iterator[Sequence[verification_pb2.VerificationResult]]:
+        """See AsyncClient.verify_batches. ``batches`` is read in the caller's thread."""
+        return _pump(
+            self._thread,
+            batches,
+            lambda source: self._core.verify_batches(source, in_flight=in_flight, streams=streams),
+            ahead=in_flight,
+        )
+
+    def verify_stream(
+        self,
+        checks: Iterable[verification_pb2.InvoiceCheck],
+        *,
+        batch_items: int = 500,
+        in_flight: int = 8,
+        streams: int = 2,
+    ) -> Iterator[verification_pb2.VerificationResult]:
+        """See AsyncClient.verify_stream. ``checks`` is read in the caller's thread."""
+        batches = _batches(checks, batch_items)
+        for results in self.verify_batches(batches, in_flight=in_flight, streams=streams):
+            yield from results
+
+
+class Registry:
+    """AsyncRegistry for code without asyncio."""
+
+    def __init__(self, *, core: AsyncRegistry, thread: LoopThread) -> None:
+        self._core = core
+        self._thread = thread
+
+    def create_tenant(self, tenant_id: str, *, display_name: str = "") -> registry_pb2.Tenant:
+        """See AsyncRegistry.create_tenant."""
+        return self._thread.run(self._core.create_tenant(tenant_id, display_name=display_name))
+
+    def list_tenants(self) -> Iterator[registry_pb2.Tenant]:
+        """See AsyncRegistry.list_tenants."""
+        return _drain(self._thread, self._core.list_tenants())
+
+    def create_api_key(
+        self, scopes: Sequence[str], *, tenant_id: str = "", display_name: str = ""
+    ) -> registry_pb2.CreateApiKeyResponse:
+        """See AsyncRegistry.create_api_key."""
+        return self._thread.run(self._core.create_api_key(scopes, tenant_id=tenant_id, display_name=display_name))
+
+    def list_api_keys(self) -> Iterator[registry_pb2.ApiKey]:
+        """See AsyncRegistry.list_api_keys."""
+        return _drain(self._thread, self._core.list_api_keys())
+
+    def revoke_api_key(self, key_id: str) -> registry_pb2.ApiKey:
+        """See AsyncRegistry.revoke_api_key."""
+        return self._thread.run(self._core.revoke_api_key(key_id))
+
+    def create_seller(self, seller_id: str, party: invoice_pb2.Party, *, profile: str = "") -> registry_pb2.Seller:
+        """See AsyncRegistry.create_seller."""
+        return self._thread.run(self._core.create_seller(seller_id, party, profile=profile))
+
+    def get_seller(self, seller_id: str) -> registry_pb2.Seller:
+        """See AsyncRegistry.get_seller."""
+        return self._thread.run(self._core.get_seller(seller_id))
+
+    def list_sellers(self) -> Iterator[registry_pb2.Seller]:
+        """See AsyncRegistry.list_sellers."""
+        return _drain(self._thread, self._core.list_sellers())
+
+    def add_number_range(
+        self, seller_id: str, *, kind: invoice_pb2.InvoiceKind.ValueType, first_number: str, last_number: str
+    ) -> registry_pb2.NumberRange:
+        """See AsyncRegistry.add_number_range."""
+        return self._thread.run(
+            self._core.add_number_range(seller_id, kind=kind, first_number=first_number, last_number=last_number)
+        )
+
+    def list_number_ranges(self, seller_id: str) -> Iterator[registry_pb2.NumberRange]:
+        """See AsyncRegistry.list_number_ranges."""
+        return _drain(self._thread, self._core.list_number_ranges(seller_id))
+
+
+def _batches(items: Iterable[Item], size: int) -> Iterator[Sequence[Item]]:
+    if size < 1:
+        raise ValueError("batch_items must be at least 1")
+    batch: list[Item] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+async def _next(iterator: AsyncIterator[Item]) -> tuple[bool, Item | None]:
+    """(True, item), or (False, None) at the end: StopAsyncIteration cannot travel in a future."""
+    try:
+        return True, await anext(iterator)
+    except StopAsyncIteration:
+        return False, None
+
+
+def _drain(thread: LoopThread, iterator: AsyncIterator[Item]) -> Iterator[Item]:
+    """The items of an async iterator, one after the other."""
+    try:
+        while True:
+            more, item = thread.run(_next(iterator))
+            if not more:
+                return
+            yield item  # type: ignore[misc]  # None only when there is no more
+    finally:
+        thread.run(_close(iterator))
+
+
+async def _close(iterator: AsyncIterator[Any]) -> None:
+    if isinstance(iterator, AsyncGenerator):
+        with suppress(RuntimeError):  # still running: the interruption that ended us is ending it
+            await iterator.aclose()
+
+
+def _pump(
+    thread: LoopThread,
+    source: Iterable[Item],
+    start: Callable[[AsyncIterator[Item]], AsyncIterator[Outcome]],
+    *,
+    ahead: int,
+) -> Iterator[Outcome]:
+    """Reads ``source`` in this thread, at most ``ahead + 1`` items before their outcomes, and yields the outcomes."""
+    feed: asyncio.Queue[tuple[Item] | None] = asyncio.Queue()
+
+    async def fed() -> AsyncIterator[Item]:
+        while (packed := await feed.get()) is not None:
+            yield packed[0]
+
+    outcomes = start(fed())
+    items = iter(source)
+    open_count = 0
+    exhausted = False
+    try:
+        while True:
+            while not exhausted and open_count <= ahead:
+                try:
+                    item = next(items)
+                except StopIteration:
+                    exhausted = True
+                    thread.loop.call_soon_threadsafe(feed.put_nowait, None)
+                else:
+                    open_count += 1
+                    thread.loop.call_soon_threadsafe(feed.put_nowait, (item,))
+            more, outcome = thread.run(_next(outcomes))
+            if not more:
+                return
+            open_count -= 1
+            yield outcome  # type: ignore[misc]  # None only when there is no more
+    finally:
+        thread.run(_close(outcomes))
