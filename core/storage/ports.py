@@ -182,21 +182,42 @@ class InvoiceReader(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a worker wants to lease: as many batches as stay within every maximum, but at least one.
+
+    Nothing is leased unless a maximum is reached or the oldest free batch is `age_min_ms` old, so that segments get
+    large under load and do not wait for ever without.
+    """
+
+    owner: str  # one process's at a time; a process takes over what its slot's predecessor left
+    batches_max: int
+    invoices_max: int
+    bytes_max: int  # of bodies before compression
+    lease_ms: int
+    age_min_ms: int
+
+
 class OutboxStore(Protocol):
     """The archive's side of `batches`; the primary's."""
 
-    async def claim(self, *, owner: str, items_max: int, lease_ms: int) -> list[BatchRow]:
-        """Leases up to `items_max` unarchived batches, oldest first, that nobody else holds (SKIP LOCKED)."""
+    async def claim(self, wanted: Claim) -> list[BatchRow]:
+        """Leases unarchived batches that nobody else holds, oldest first, with their blocks; see Claim.
+
+        Returns nothing when there is not enough to be worth a segment. Leases run by the database's clock.
+        2 round trips when nothing is claimed, else 4 and one more for every few thousand invoices.
+        """
         ...
 
-    async def release(self, *, owner: str, batch_ids: Sequence[int]) -> None:
-        """Gives leases back early."""
+    async def release(self, *, owner: str, batch_ids: Sequence[int] | None = None) -> int:
+        """Gives leases back early, all of the owner's when no ids are given, and returns how many; 1 round trip."""
         ...
 
     async def archive(self, *, owner: str, packed: PackedSegment, now_us: int) -> int:
         """Records the segment, points its batches at it and empties their blocks, all or nothing; returns its id.
 
         Raises LeaseLost when any of the batches is not leased to `owner` any more or is archived already (P6).
+        After STORAGE_UNAVAILABLE it may or may not have happened: claiming again finds out. 3 round trips.
         """
         ...
 
@@ -243,17 +264,36 @@ class ObjectStore(Protocol):
     """An S3 bucket under Object Lock."""
 
     async def put(self, key: str, data: bytes, *, retain_until_us: int) -> None:
-        """Stores an object under a retention lock; storing the same key and bytes again is no error."""
+        """Stores an object under a retention lock (kept to the second, rounded up).
+
+        Storing the same key and bytes again is no error and makes no second version. 2 round trips.
+        """
         ...
 
     async def read(self, key: str, *, start: int, length: int) -> bytes:
-        """Reads a range of an object."""
+        """Reads a range of an object, shorter at its end; raises ObjectMissing. 1 round trip."""
         ...
 
     async def size(self, key: str) -> int | None:
-        """Returns the size in bytes, or None when there is no such object."""
+        """Returns the size in bytes, or None when there is no such object; 1 round trip."""
+        ...
+
+    async def retained_until_us(self, key: str) -> int:
+        """Returns the end of the object's retention lock, 0 when it has none; raises ObjectMissing. 1 round trip."""
         ...
 
     def keys(self, prefix: str) -> AsyncIterator[str]:
         """Walks the keys below a prefix, in pages."""
+        ...
+
+
+class ObjectMissing(Exception):
+    """There is no object of that key, or none of its bytes in the range asked for."""
+
+
+class WakeSource(Protocol):
+    """Tells a worker that there is new work. A mere accelerator: never raises, may say so in vain or never (P5)."""
+
+    async def wait(self, timeout_ms: int) -> bool:
+        """Waits for a message, at most so long, and tells whether one came."""
         ...
