@@ -1,0 +1,112 @@
+"""IssuanceService: issuing one, a batch, a stream. Reading back is in server/handlers/reading.py."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from billow.issuance.v1 import issuance_pb2
+from core.domain.errors import BillowError, Reason, Violation
+from core.limits import BATCH_ITEMS_MAX, STREAM_BATCHES_MAX
+from core.storage.ports import Draft, SellerRecord
+from server.convert import errors, issuance
+from server.handlers.ordered import ordered
+from server.handlers.reading import ReadingHandlers
+from server.interceptors import Access, Call
+from server.services.issuing import IssuingService
+from server.services.reading import ReadingService
+from server.services.sellers import SellerDirectory
+
+SERVICE = issuance_pb2.DESCRIPTOR.services_by_name["IssuanceService"]
+ACCESS = {
+    "IssueInvoice": Access("issue"),
+    "BatchIssueInvoices": Access("issue"),
+    "StreamIssueInvoices": Access("issue"),
+    "GetInvoice": Access("read"),
+    "ListInvoices": Access("read"),
+}
+SLICE_ITEMS = 50  # drafts made between two looks at the event loop: about 2 ms
+
+
+class IssuanceHandlers(ReadingHandlers):
+    """The methods of billow.issuance.v1.IssuanceService."""
+
+    def __init__(self, *, issuing: IssuingService, sellers: SellerDirectory, reading: ReadingService) -> None:
+        super().__init__(reading=reading)
+        self._issuing = issuing
+        self._sellers = sellers
+
+    async def IssueInvoice(  # noqa: N802 (the contract's name)
+        self, request: issuance_pb2.IssueInvoiceRequest, call: Call
+    ) -> issuance_pb2.IssueInvoiceResponse:
+        """Issues one invoice; round trips as IssuingService.issue_one, plus 1 for a seller not seen lately."""
+        sellers = await self._find_sellers((request,), call)
+        try:
+            issued = await self._issuing.issue_one(issuance.draft(request, sellers.get(request.seller_id)))
+        except BillowError as error:
+            raise issuance.about(error, request) from error
+        response = issuance_pb2.IssueInvoiceResponse()
+        issuance.fill_issued(response.issued, issued, request.seller_id)
+        return response
+
+    async def BatchIssueInvoices(  # noqa: N802 (the contract's name)
+        self, request: issuance_pb2.BatchIssueInvoicesRequest, call: Call
+    ) -> issuance_pb2.BatchIssueInvoicesResponse:
+        """Issues a batch; round trips as one IssueInvoice while nothing is queued."""
+        response = issuance_pb2.BatchIssueInvoicesResponse()
+        await self._issue(request.requests, response, call)
+        return response
+
+    async def StreamIssueInvoices(  # noqa: N802 (the contract's name)
+        self, requests: AsyncIterator[issuance_pb2.StreamIssueInvoicesRequest], call: Call
+    ) -> AsyncIterator[issuance_pb2.StreamIssueInvoicesResponse]:
+        """Issues batch after batch; up to STREAM_BATCHES_MAX messages are under way at once, answers keep their order."""
+
+        async def answer(
+            request: issuance_pb2.StreamIssueInvoicesRequest,
+        ) -> issuance_pb2.StreamIssueInvoicesResponse:
+            response = issuance_pb2.StreamIssueInvoicesResponse(sequence=request.sequence)
+            try:
+                await self._issue(request.requests, response, call)
+            except BillowError as error:
+                response.error.CopyFrom(errors.status(error, call.request_id))
+            return response
+
+        async for response in ordered(requests, answer, under_way_max=STREAM_BATCHES_MAX):
+            yield response
+
+    async def _issue(
+        self,
+        requests: Sequence[issuance_pb2.IssueInvoiceRequest],
+        response: issuance_pb2.BatchIssueInvoicesResponse | issuance_pb2.StreamIssueInvoicesResponse,
+        call: Call,
+    ) -> None:
+        """Issues the requests of one message and writes their results."""
+        check_batch(len(requests), "requests")
+        sellers = await self._find_sellers(requests, call)
+        drafts: list[Draft | BillowError] = []
+        for position, request in enumerate(requests):
+            if position % SLICE_ITEMS == SLICE_ITEMS - 1:
+                await asyncio.sleep(0)
+            drafts.append(issuance.draft(request, sellers.get(request.seller_id)))
+        answers = await self._issuing.issue_batch(drafts)
+        results = response.results
+        for request, answer in zip(requests, answers, strict=True):
+            issuance.fill_result(results.add(), answer, request, call.request_id)
+
+    async def _find_sellers(
+        self, requests: Sequence[issuance_pb2.IssueInvoiceRequest], call: Call
+    ) -> dict[str, SellerRecord]:
+        wanted = {request.seller_id for request in requests if request.seller_id}
+        return await self._sellers.find(call.caller.tenant_key, wanted)
+
+
+def check_batch(items: int, field: str) -> None:
+    """Raises BATCH_TOO_LARGE or INVALID_REQUEST unless a message holds 1 to BATCH_ITEMS_MAX items."""
+    if items > BATCH_ITEMS_MAX:
+        metadata = {"items": str(items), "items_max": str(BATCH_ITEMS_MAX)}
+        words = f"{items} items are more than the {BATCH_ITEMS_MAX} of a batch"
+        raise BillowError(Reason.BATCH_TOO_LARGE, words, metadata=metadata)
+    if not items:
+        missing = Violation(field, "REQUIRED", "must hold at least one item")
+        raise BillowError(Reason.INVALID_REQUEST, "the request breaks a rule", violations=[missing])

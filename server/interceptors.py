@@ -1,0 +1,194 @@
+"""What stands before every RPC method: the key, the parsing, the errors, the measures.
+
+Built once a method, not once a call: `Guard.handlers` turns the methods of a service into gRPC handlers that take and
+give raw bytes. So a garbled message is answered with a reason like any other fault, and this is the one place that
+touches status codes. An unknown error becomes INTERNAL with a request id and tells the caller nothing of the inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
+
+import grpc
+from google.protobuf import message_factory
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+
+from core.domain.errors import BillowError, Reason
+from server.convert import errors
+from server.services.auth import Caller
+
+LOG = logging.getLogger(__name__)
+
+AUTHORIZATION = "authorization"
+REQUEST_ID = "x-request-id"  # set by Envoy
+STATUS_DETAILS = "grpc-status-details-bin"
+REQUEST_ID_CHARS_MAX = 64
+
+_STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a method asks of its caller. `scope` None: nothing; `key_optional`: the scope counts only with a key."""
+
+    scope: str | None
+    key_optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a method knows of the call around its request. `key` is None only where the key is optional."""
+
+    request_id: str
+    key: Caller | None
+
+    @property
+    def caller(self) -> Caller:
+        """The authenticated caller."""
+        if self.key is None:
+            raise BillowError(Reason.API_KEY_MISSING, "this needs an API key")
+        return self.key
+
+
+class Authenticator(Protocol):
+    """Finds out who calls."""
+
+    async def caller(self, authorization: str) -> Caller:
+        """Returns whom the header names; raises API_KEY_INVALID, or STORAGE_UNAVAILABLE."""
+        ...
+
+
+class CallMetrics(Protocol):
+    """What is measured of a method's calls."""
+
+    def call(self, method: str) -> Callable[[str, float], None]:
+        """Returns what notes one call of the method: its gRPC code and duration in seconds."""
+        ...
+
+
+class Guard:
+    """Wraps methods. `methods` of `handlers` may be coroutines (unary) or async generators (streams)."""
+
+    def __init__(self, *, authenticator: Authenticator, metrics: CallMetrics) -> None:
+        self._authenticator = authenticator
+        self._metrics = metrics
+
+    def handlers(
+        self, service: ServiceDescriptor, implementation: object, access: Mapping[str, Access]
+    ) -> grpc.GenericRpcHandler:
+        """Returns the handler of a service; every method needs an entry in `access` (KeyError without)."""
+        built: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        for method in service.methods:
+            target = getattr(implementation, method.name)
+            if method.client_streaming:
+                built[method.name] = grpc.stream_stream_rpc_method_handler(
+                    self._stream(method, target, access[method.name])
+                )
+            else:
+                built[method.name] = grpc.unary_unary_rpc_method_handler(
+                    self._unary(method, target, access[method.name])
+                )
+        return grpc.method_handlers_generic_handler(service.full_name, built)
+
+    def _unary(
+        self, method: MethodDescriptor, target: Callable[[Any, Call], Awaitable[Message]], access: Access
+    ) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        parse = message_factory.GetMessageClass(method.input_type).FromString
+        note = self._metrics.call(method.full_name)
+        call_of = self._call_of
+
+        async def handle(raw: bytes, context: Any) -> bytes:
+            began = time.perf_counter()
+            call = None
+            try:
+                call = await call_of(context, access)
+                response = (await target(_parsed(parse, raw), call)).SerializeToString()
+            except Exception as error:  # noqa: BLE001 (the border: every error becomes a status)
+                await _fail(error, call, context, method, note, began)
+            note("OK", time.perf_counter() - began)
+            return response
+
+        return handle
+
+    def _stream(
+        self, method: MethodDescriptor, target: Callable[[Any, Call], AsyncIterator[Message]], access: Access
+    ) -> Callable[[Any, Any], AsyncIterator[bytes]]:
+        parse = message_factory.GetMessageClass(method.input_type).FromString
+        note = self._metrics.call(method.full_name)
+        call_of = self._call_of
+
+        async def parsed(raws: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+            async for raw in raws:
+                yield _parsed(parse, raw)
+
+        async def handle(raws: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+            began = time.perf_counter()
+            call = None
+            try:
+                call = await call_of(context, access)
+                async for response in target(parsed(raws), call):
+                    yield response.SerializeToString()
+            except Exception as error:  # noqa: BLE001 (the border: every error becomes a status)
+                await _fail(error, call, context, method, note, began)
+            note("OK", time.perf_counter() - began)
+
+        return handle
+
+    async def _call_of(self, context: Any, access: Access) -> Call:
+        """Reads the metadata and authenticates."""
+        authorization = request_id = ""
+        for key, value in context.invocation_metadata() or ():
+            if key == AUTHORIZATION:
+                authorization = value
+            elif key == REQUEST_ID:
+                request_id = value[:REQUEST_ID_CHARS_MAX]
+        caller = None
+        if authorization and access.scope is not None:
+            caller = await self._authenticator.caller(authorization)
+            if access.scope not in caller.scopes:
+                words = f"the API key lacks the scope {access.scope}"
+                raise BillowError(Reason.SCOPE_MISSING, words, metadata={"scope": access.scope})
+        elif access.scope is not None and not access.key_optional:
+            words = 'send an API key as "authorization: Bearer bk_…"'
+            raise BillowError(Reason.API_KEY_MISSING, words)
+        return Call(request_id or uuid.uuid4().hex, caller)
+
+
+def _parsed(parse: Callable[[bytes], Message], raw: bytes) -> Message:
+    try:
+        return parse(raw)
+    except DecodeError as error:
+        raise BillowError(Reason.MALFORMED_MESSAGE, "the bytes are not a message of this method") from error
+
+
+async def _fail(
+    error: Exception,
+    call: Call | None,
+    context: Any,
+    method: MethodDescriptor,
+    note: Callable[[str, float], None],
+    began: float,
+) -> NoReturn:
+    """Ends a call with the status of an error."""
+    request_id = call.request_id if call is not None else uuid.uuid4().hex
+    if isinstance(error, TimeoutError):
+        words = "the work did not end in time; it may have been done: repeat it with the same request id"
+        error = BillowError(Reason.DEADLINE_EXCEEDED, words)
+    elif not isinstance(error, BillowError):
+        if isinstance(error, grpc.aio.AbortError | asyncio.CancelledError):
+            raise error
+        LOG.error("call failed", extra={"method": method.full_name, "request_id": request_id}, exc_info=error)
+        error = BillowError(Reason.INTERNAL, "a fault inside Billow")
+    status = errors.status(error, request_id)
+    code = _STATUS_CODES[status.code]
+    note(code.name, time.perf_counter() - began)
+    trailing = ((STATUS_DETAILS, status.SerializeToString()), (REQUEST_ID, request_id))
+    await context.abort(code, error.message, trailing)
+    raise AssertionError("abort returned")
