@@ -51,3 +51,4 @@ NOT_FOUND_TTL_MS: Final = 1_000  # P7: "not found" is remembered for at most a s
 SEGMENT_INVOICES_MAX: Final = 50_000
 SEGMENT_BYTES_MAX: Final = 32 * 1024 * 1024  # of bodies before compression
 CLAIM_BATCHES_MAX: Final = 512  # outbox rows claimed at once by one worker
+CLAIM_FETCH_INVOICES_MAX: Final = 4_000  # invoices whose blocks one statement reads: bounds what a claim can weigh

@@ -78,10 +78,13 @@ class ObjectStoreSettings:
     access_key: str
     secret_key: str
     retention_days: int = 30 * 365  # DOMAIN.md: 30 years for vouchers
+    retention_mode: str = "COMPLIANCE"  # nobody can delete before the time; GOVERNANCE: those with a special right can
     timeout_ms: int = 10_000
 
     def __post_init__(self) -> None:
         require(self.retention_days >= 1, "object_store.retention_days", "must be at least 1")
+        modes = ("COMPLIANCE", "GOVERNANCE")
+        require(self.retention_mode in modes, "object_store.retention_mode", f"must be one of {', '.join(modes)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
