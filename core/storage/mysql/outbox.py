@@ -141,8 +141,8 @@ class MySQLOutboxStore:
         """Counts what is not archived; see the port. 1 round trip, over the index by_segment only."""
         found = await self._primary().rows(
             "SELECT waiting.batches, COALESCE(oldest.issued_at_us, 0)"
-            " FROM (SELECT COUNT(*) AS batches, MIN(batch_id) AS first_id FROM batches WHERE segment_id IS NULL) waiting"
-            " LEFT JOIN batches oldest ON oldest.batch_id = waiting.first_id"
+            " FROM (SELECT COUNT(*) AS batches, MIN(batch_id) AS first FROM batches WHERE segment_id IS NULL) waiting"
+            " LEFT JOIN batches oldest ON oldest.batch_id = waiting.first"
         )
         return int(found[0][0]), int(found[0][1])
 
