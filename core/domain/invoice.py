@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 Item_co = TypeVar("Item_co", covariant=True)
 
@@ -67,7 +67,7 @@ class LineInput(Protocol):
     @property
     def tax_minor(self) -> int: ...
 
-    def HasField(self, name: str, /) -> bool: ...  # noqa: N802 (protobuf's name)
+    def HasField(self, name: Any, /) -> bool: ...  # noqa: N802 (protobuf's name)
 
 
 class InvoiceInput(Protocol):
@@ -94,7 +94,7 @@ class InvoiceInput(Protocol):
     @property
     def gross_total_minor(self) -> int: ...
 
-    def HasField(self, name: str, /) -> bool: ...  # noqa: N802 (protobuf's name)
+    def HasField(self, name: Any, /) -> bool: ...  # noqa: N802 (protobuf's name)
 
 
 @dataclass(slots=True)

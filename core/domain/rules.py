@@ -100,6 +100,8 @@ def check(invoice: InvoiceInput, profile: Profile) -> InvoiceAmounts | Faults:
         rate = line.tax_rate_bp
         if rate not in rates or (rate == 0) != (line.zero_rate_reason != 0):
             _rate_fault(line, index, profile, faults)
+        elif not amount:
+            continue  # its fault is noted; what follows from it is not
         elif line.HasField("tax_minor"):
             tax = line.tax_minor
             net = amount - tax if gross_prices else amount

@@ -95,7 +95,7 @@ def _clear_server_fields(invoice: invoice_pb2.Invoice) -> None:
     """Forgets what a caller put into the fields that are the server's: they are ignored on input."""
     if invoice.number or invoice.color or invoice.blue_number:
         for name in ("number", "color", "blue_number"):
-            invoice.ClearField(name)  # type: ignore[arg-type]  # the names are fields
+            invoice.ClearField(name)
     if invoice.HasField("seller"):
         invoice.ClearField("seller")
     if invoice.HasField("issue_time"):
