@@ -36,7 +36,7 @@ def seller_part(party: bytes) -> bytes:
 def time_part(issued_at_us: int) -> bytes:
     """Encodes the field `issue_time`, a Timestamp, from microseconds since the epoch."""
     seconds, micros = divmod(issued_at_us, US_PER_S)
-    stamp = b"\x08" + varint(seconds)
+    stamp = b"\x08" + varint(seconds) if seconds else b""
     if micros:
         stamp += b"\x10" + varint(micros * 1_000)
     return TIME_TAG + varint(len(stamp)) + stamp

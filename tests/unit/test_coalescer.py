@@ -1,0 +1,222 @@
+"""Lanes: everyone accepted is answered, once, whatever happens to the store or to the caller."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import pytest
+
+from core import limits
+from core.domain.errors import BillowError, Reason
+from core.storage.allocation import RangeState
+from core.storage.memory.issuing import MemoryIssuingStore
+from core.storage.memory.tables import MemoryTables
+from core.storage.ports import Draft, Issued
+from server.coalescer import Answer, Lane
+
+SELLER, KIND = 7, 2
+
+
+class Metrics:
+    """Counts what a lane reports."""
+
+    def __init__(self) -> None:
+        self.commits: list[int] = []
+
+    def committed(self, lane: str, items: int, duration_s: float) -> None:
+        self.commits.append(items)
+
+    def queued(self, lane: str, items: int) -> None: ...
+
+    def replayed(self, lane: str, items: int) -> None: ...
+
+
+class Cache:
+    """An IssueCache that remembers what it is told to."""
+
+    def __init__(self) -> None:
+        self.answers: dict[tuple[int, str], Issued] = {}
+
+    async def known(self, keys: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Issued]:
+        return {key: self.answers[key] for key in keys if key in self.answers}
+
+    async def remember(self, issued: Sequence[Issued], seller_tax_ids: Mapping[int, str]) -> None:
+        for item in issued:
+            self.answers[item.seller_key, item.request_id] = item
+
+
+class GatedStore:
+    """A store whose commits wait for a gate, so that work gathers behind the first."""
+
+    def __init__(self, store: MemoryIssuingStore) -> None:
+        self.store = store
+        self.gate = asyncio.Event()
+        self.failure: Exception | None = None
+        self.sizes: list[int] = []
+
+    async def commit(self, drafts: Sequence[Draft]) -> list[Answer]:
+        self.sizes.append(len(drafts))
+        await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        return await self.store.commit(drafts)
+
+
+def draft(serial: int, *, body: bytes | None = None) -> Draft:
+    prepared = body or f"body {serial}".encode()
+    return Draft(
+        seller_key=SELLER,
+        kind=KIND,
+        request_id=f"order-{serial}",
+        request_sha256=hashlib.sha256(prepared).digest(),
+        net_total_minor=100,
+        tax_total_minor=13,
+        gross_total_minor=113,
+        buyer_tax_id="",
+        prepared=prepared,
+    )
+
+
+def issued(answer: Answer) -> Issued:
+    assert isinstance(answer, Issued), answer
+    return answer
+
+
+class Bench:
+    """A lane over the in-memory store."""
+
+    def __init__(self, *, numbers: int = 10_000, commits_max: int = 1, items_max: int = 5_000) -> None:
+        state = RangeState(range_id=1, first_number=26_110_000_000_000_000_000, size=numbers, used=0)
+        self.tables = MemoryTables(ranges={(SELLER, KIND): [state]})
+        self.store = GatedStore(MemoryIssuingStore(tables=self.tables, now_us=lambda: 1_780_000_000_000_000))
+        self.cache = Cache()
+        self.metrics = Metrics()
+        self.lane = Lane(
+            name="test",
+            store=self.store,
+            cache=self.cache,
+            seller_tax_ids=lambda keys: dict.fromkeys(keys, ""),
+            metrics=self.metrics,
+            commits_max=commits_max,
+            items_max=items_max,
+        )
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.store.gate.set()
+    await bench.lane.close()
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_what_gathers_behind_a_commit_is_committed_together(bench: Bench) -> None:
+    first = asyncio.create_task(bench.lane.issue([draft(0)]))
+    await settle()
+    others = [asyncio.create_task(bench.lane.issue([draft(serial)])) for serial in range(1, 51)]
+    await settle()
+    bench.store.gate.set()
+    answers = [issued((await task)[0]) for task in [first, *others]]
+    assert bench.store.sizes == [1, 50]
+    assert [int(answer.number) % 1_000 for answer in answers] == list(range(51))
+    assert [answer.request_id for answer in answers] == [f"order-{serial}" for serial in range(51)]
+
+
+async def test_a_commit_is_bounded_and_large_groups_are_cut(bench: Bench) -> None:
+    bench.store.gate.set()
+    answers = await bench.lane.issue([draft(serial) for serial in range(2_500)])
+    assert bench.store.sizes == [1_000, 1_000, 500]
+    assert [issued(answer).request_id for answer in answers] == [f"order-{serial}" for serial in range(2_500)]
+
+
+async def test_a_commit_is_bounded_in_bytes(bench: Bench) -> None:
+    bench.store.gate.set()
+    large = limits.COMMIT_BYTES_MAX // 3
+    bodies = [bytes([serial]) * large for serial in range(5)]
+    answers = await bench.lane.issue([draft(serial, body=body) for serial, body in enumerate(bodies)])
+    assert bench.store.sizes == [3, 2]
+    assert len({issued(answer).number for answer in answers}) == 5
+
+
+async def test_a_full_lane_refuses_early_and_says_when_to_come_back() -> None:
+    bench = Bench(items_max=10)
+    waiting = asyncio.create_task(bench.lane.issue([draft(serial) for serial in range(8)]))
+    await settle()
+    with pytest.raises(BillowError) as refused:
+        await bench.lane.issue([draft(serial) for serial in range(8, 11)])
+    assert refused.value.reason is Reason.OVERLOADED
+    assert refused.value.retry_delay_ms
+    bench.store.gate.set()
+    assert len(await waiting) == 8
+    assert len(bench.tables.invoices) == 8
+    await bench.lane.close()
+
+
+async def test_a_caller_that_goes_away_ends_its_waiting_not_the_writing(bench: Bench) -> None:
+    waiting = asyncio.create_task(bench.lane.issue([draft(1)]))
+    await settle()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    bench.store.gate.set()
+    again = await bench.lane.issue([draft(1)])
+    assert issued(again[0]).number == next(iter(bench.tables.invoices))
+    assert len(bench.tables.invoices) == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (BillowError(Reason.STORAGE_UNAVAILABLE, "away"), Reason.STORAGE_UNAVAILABLE),
+        (RuntimeError("a fault"), Reason.INTERNAL),
+    ],
+)
+async def test_a_failed_commit_answers_everyone_and_the_lane_goes_on(
+    bench: Bench, failure: Exception, reason: Reason
+) -> None:
+    bench.store.failure = failure
+    bench.store.gate.set()
+    answers = await bench.lane.issue([draft(1), draft(2)])
+    assert [answer.reason for answer in answers if isinstance(answer, BillowError)] == [reason, reason]
+    bench.store.failure = None
+    assert issued((await bench.lane.issue([draft(1)]))[0]).request_id == "order-1"
+
+
+async def test_known_requests_are_answered_from_the_cache(bench: Bench) -> None:
+    bench.store.gate.set()
+    (first,) = await bench.lane.issue([draft(1)])
+    await settle()
+    answers = await bench.lane.issue([draft(2), draft(1), draft(1, body=b"another")])
+    assert answers[1] == first
+    assert isinstance(answers[2], BillowError)
+    assert answers[2].reason is Reason.REQUEST_ID_REUSED
+    assert bench.store.sizes == [1, 1]
+
+
+async def test_twins_in_one_commit_share_one_number(bench: Bench) -> None:
+    bench.store.gate.set()
+    answers = await bench.lane.issue([draft(1), draft(1), draft(1, body=b"another")])
+    assert answers[0] == answers[1]
+    assert isinstance(answers[2], BillowError)
+    assert len(bench.tables.invoices) == 1
+
+
+async def test_closing_finishes_what_was_accepted_and_refuses_the_rest() -> None:
+    bench = Bench(commits_max=3)
+    waiting = [asyncio.create_task(bench.lane.issue([draft(serial)])) for serial in range(20)]
+    await settle()
+    closing = asyncio.create_task(bench.lane.close())
+    await settle()
+    with pytest.raises(BillowError) as refused:
+        await bench.lane.issue([draft(99)])
+    assert refused.value.reason is Reason.SHUTTING_DOWN
+    bench.store.gate.set()
+    await closing
+    assert len({issued((await task)[0]).number for task in waiting}) == 20
