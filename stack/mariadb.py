@@ -1,0 +1,294 @@
+"""MariaDB: two equal nodes, one of them the primary, joined by lossless semi-synchronous replication (P1).
+
+Both nodes run the same configuration but for role.cnf, so that they can change places. What makes an acknowledged
+commit durable is in COMMON and ROLES; no option of the stack changes it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pymysql
+import pymysql.cursors
+
+from core.settings import Address
+from stack.options import RunFolder, StackError
+from stack.state import NODES, State, write
+from stack.supervision import Program
+
+DATABASE: Final = "billow"
+CONNECT_S: Final = 5
+REPLICATION_S: Final = 20.0
+SERVER_IDS: Final = {node: number for number, node in enumerate(NODES, 1)}
+
+# Why each line is as it is: stack/README.md.
+COMMON: Final = """\
+[mariadbd]
+server_id = {server_id}
+bind_address = 127.0.0.1
+port = {port}
+datadir = {folder}/data
+socket = {folder}/mariadb.sock
+pid_file = {folder}/mariadb.pid
+tmpdir = {folder}/tmp
+init_file = {folder}/users.sql
+{user}skip_name_resolve = ON
+character_set_server = utf8mb4
+collation_server = utf8mb4_bin
+transaction_isolation = READ-COMMITTED
+performance_schema = OFF
+max_connections = 400
+max_allowed_packet = 64M
+thread_cache_size = 64
+table_open_cache = 1000
+key_buffer_size = 8M
+aria_pagecache_buffer_size = 16M
+
+# durable: nothing is acknowledged before it is on the disk of the primary and in the hands of the replica (P1)
+innodb_flush_log_at_trx_commit = 1
+innodb_doublewrite = ON
+innodb_flush_method = O_DIRECT
+sync_binlog = 1
+rpl_semi_sync_master_wait_point = AFTER_SYNC
+rpl_semi_sync_master_wait_no_slave = ON
+rpl_semi_sync_master_timeout = {wait_ms}
+
+innodb_buffer_pool_size = {pool_mib}M
+innodb_log_file_size = 256M
+innodb_log_buffer_size = 32M
+innodb_autoinc_lock_mode = 2
+innodb_flush_neighbors = 0
+innodb_io_capacity = 1000
+innodb_lock_wait_timeout = 5
+
+log_bin = {folder}/binlog/binlog
+log_slave_updates = ON
+binlog_format = ROW
+binlog_row_image = MINIMAL
+binlog_cache_size = 1M
+max_binlog_size = 256M
+binlog_expire_logs_seconds = 86400
+gtid_domain_id = 0
+gtid_strict_mode = ON
+relay_log = {folder}/binlog/relay
+relay_log_recovery = ON
+slave_parallel_mode = optimistic
+slave_parallel_threads = 4
+slave_net_timeout = 10
+
+!include {folder}/role.cnf
+"""
+WAIT_MS: Final = 4_294_967_295_000  # 136 years: waiting for a replica never turns into going on without one
+ROLES: Final = {
+    "primary": "[mariadbd]\nread_only = OFF\nrpl_semi_sync_master_enabled = ON\nrpl_semi_sync_slave_enabled = OFF\n",
+    "replica": "[mariadbd]\nread_only = ON\nrpl_semi_sync_master_enabled = OFF\nrpl_semi_sync_slave_enabled = ON\n",
+}
+# Not in the binary log: each node keeps its own users, so that creating them waits for no replica.
+USERS: Final = """\
+SET SESSION sql_log_bin = 0;
+ALTER USER 'root'@'localhost' IDENTIFIED BY '{mysql_root}';
+DELETE FROM mysql.global_priv WHERE User = '' OR (User = 'root' AND Host <> 'localhost');
+FLUSH PRIVILEGES;
+CREATE DATABASE IF NOT EXISTS billow CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+CREATE USER IF NOT EXISTS 'billow'@'127.0.0.1', 'billow_admin'@'127.0.0.1', 'billow_repl'@'127.0.0.1';
+ALTER USER 'billow'@'127.0.0.1' IDENTIFIED BY '{mysql_app}';
+ALTER USER 'billow_admin'@'127.0.0.1' IDENTIFIED BY '{mysql_admin}';
+ALTER USER 'billow_repl'@'127.0.0.1' IDENTIFIED BY '{mysql_replication}';
+GRANT SELECT, INSERT, UPDATE, DELETE ON billow.* TO 'billow'@'127.0.0.1';
+GRANT SLAVE MONITOR ON *.* TO 'billow'@'127.0.0.1';
+GRANT ALL ON billow.* TO 'billow_admin'@'127.0.0.1';
+GRANT REPLICATION SLAVE ON *.* TO 'billow_repl'@'127.0.0.1';
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicationStatus:
+    """How the two nodes stand to each other."""
+
+    semi_sync: bool  # the primary waits for a replica before it acknowledges
+    wait_point: str
+    replicas: int  # replicas whose receipts count
+    running: bool  # the replica receives and applies
+    lag_s: int | None  # None: unknown
+    error: str
+    primary_gtid: str
+    replica_gtid: str
+
+
+def write_config(folder: RunFolder, state: State, node: str) -> None:
+    """Writes a node's configuration. Takes effect at its next start."""
+    place = folder.mysql(node)
+    for name in ("tmp", "binlog"):
+        (place / name).mkdir(parents=True, exist_ok=True)
+    is_primary = node == state.primary
+    text = COMMON.format(
+        server_id=SERVER_IDS[node],
+        port=state.ports[node],
+        folder=place,
+        user="user = root\n" if os.geteuid() == 0 else "",
+        wait_ms=WAIT_MS,
+        pool_mib=state.options.primary_pool_mib if is_primary else state.options.replica_pool_mib,
+    )
+    write(place / "my.cnf", text)
+    write(place / "role.cnf", ROLES["primary" if is_primary else "replica"])
+    write(place / "users.sql", USERS.format(**state.secrets), mode=0o600)
+
+
+def program(folder: RunFolder, node: str) -> Program:
+    """The process of one node."""
+    return Program(
+        name=node,
+        command=(binary("mariadbd"), f"--defaults-file={folder.mysql(node)}/my.cnf"),
+        stop_grace_s=20,
+    )
+
+
+def binary(name: str) -> str:
+    """Returns the path of a MariaDB binary; raises StackError when it is not installed."""
+    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+    if path is None:
+        raise StackError(f"{name} not found: apt-get install mariadb-server")
+    return path
+
+
+def create_data(folder: RunFolder) -> None:
+    """Makes the data folders of both nodes, the same ones; blocks for about 1.5 s. Those that are there are kept.
+
+    A folder appears under its name only when it is complete, so an interrupted first start is simply repeated.
+    """
+    missing = [folder.mysql(node) / "data" for node in NODES if not (folder.mysql(node) / "data").exists()]
+    if not missing:
+        return
+    fresh = folder.root / "mysql-new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    command = [
+        binary("mariadb-install-db"),
+        "--no-defaults",
+        f"--datadir={fresh}",
+        "--auth-root-authentication-method=normal",
+        "--skip-test-db",
+        "--skip-name-resolve",
+        "--innodb-log-file-size=4M",  # grows to its real size at the first start
+        *(["--user=root"] if os.geteuid() == 0 else []),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise StackError(f"mariadb-install-db failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    for data in missing:
+        data.parent.mkdir(parents=True, exist_ok=True)
+        copy = data.with_name("data-new")
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(fresh, copy)
+        copy.rename(data)
+    shutil.rmtree(fresh)
+
+
+@contextmanager
+def root(folder: RunFolder, state: State, node: str) -> Iterator[pymysql.cursors.DictCursor]:
+    """Lends a cursor of the node's root user over its socket, autocommit on. Raises pymysql.err.MySQLError."""
+    connection = pymysql.connect(
+        unix_socket=str(folder.mysql(node) / "mariadb.sock"),
+        user="root",
+        password=state.secrets["mysql_root"],
+        autocommit=True,
+        connect_timeout=CONNECT_S,
+        read_timeout=CONNECT_S,
+        cursorclass=pymysql.cursors.DictCursor,
+    )
+    with connection, connection.cursor() as cursor:
+        yield cursor
+
+
+def answers(folder: RunFolder, state: State, node: str) -> bool:
+    """Tells whether a node takes connections and statements."""
+    try:
+        with root(folder, state, node) as cursor:
+            cursor.execute("SELECT 1")
+    except (pymysql.err.MySQLError, OSError):
+        return False
+    return True
+
+
+def join(folder: RunFolder, state: State) -> None:
+    """Makes the replica follow the primary and waits until the primary counts it; does nothing when it already does.
+
+    Raises StackError when replication stands still.
+    """
+    with root(folder, state, state.replica) as cursor:
+        cursor.execute("SHOW SLAVE STATUS")
+        if not cursor.fetchall():
+            cursor.execute(
+                "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = %s, MASTER_USER = 'billow_repl', "
+                "MASTER_PASSWORD = %s, MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, "
+                "MASTER_HEARTBEAT_PERIOD = 2",
+                (state.ports[state.primary], state.secrets["mysql_replication"]),
+            )
+            cursor.execute("START SLAVE")
+        else:
+            _follow_new_port(cursor, state)
+    deadline = time.monotonic() + REPLICATION_S
+    while True:
+        status = replication(folder, state)
+        if status.running and status.semi_sync and status.replicas >= 1:
+            return
+        if time.monotonic() > deadline:
+            raise StackError(f"the replica does not follow the primary: {status}")
+        time.sleep(0.05)
+
+
+def _follow_new_port(cursor: pymysql.cursors.DictCursor, state: State) -> None:
+    """Points the replica at the primary's port if that has changed, and at its password; starts it if it stands."""
+    cursor.execute("SHOW SLAVE STATUS")
+    row: dict[str, Any] = cursor.fetchall()[0]
+    if row["Master_Port"] == state.ports[state.primary] and row["Slave_SQL_Running"] == "Yes":
+        return
+    cursor.execute("STOP SLAVE")
+    cursor.execute(
+        "CHANGE MASTER TO MASTER_PORT = %s, MASTER_PASSWORD = %s, MASTER_USE_GTID = slave_pos",
+        (state.ports[state.primary], state.secrets["mysql_replication"]),
+    )
+    cursor.execute("START SLAVE")
+
+
+def replication(folder: RunFolder, state: State) -> ReplicationStatus:
+    """Asks both nodes how replication stands. Raises StackError when one does not answer."""
+    try:
+        with root(folder, state, state.primary) as cursor:
+            primary = _variables(cursor, "STATUS", "rpl_semi_sync_master%")
+            primary |= _variables(cursor, "VARIABLES", "rpl_semi_sync_master%")
+            primary |= _variables(cursor, "VARIABLES", "gtid_binlog_pos")
+        with root(folder, state, state.replica) as cursor:
+            cursor.execute("SHOW SLAVE STATUS")
+            rows: Any = cursor.fetchall()
+            replica_gtid = _variables(cursor, "VARIABLES", "gtid_slave_pos")["gtid_slave_pos"]
+    except (pymysql.err.MySQLError, OSError) as error:
+        raise StackError(f"a database node does not answer: {error}") from error
+    row: dict[str, Any] = rows[0] if rows else {}
+    return ReplicationStatus(
+        semi_sync=primary["rpl_semi_sync_master_status"] == "ON" and primary["rpl_semi_sync_master_enabled"] == "ON",
+        wait_point=primary["rpl_semi_sync_master_wait_point"],
+        replicas=int(primary["rpl_semi_sync_master_clients"]),
+        running=row.get("Slave_IO_Running") == "Yes" and row.get("Slave_SQL_Running") == "Yes",
+        lag_s=row.get("Seconds_Behind_Master"),
+        error=row.get("Last_IO_Error") or row.get("Last_SQL_Error") or "",
+        primary_gtid=primary["gtid_binlog_pos"],
+        replica_gtid=replica_gtid,
+    )
+
+
+def _variables(cursor: pymysql.cursors.DictCursor, kind: str, pattern: str) -> dict[str, str]:
+    """Returns the global variables or the status counters whose names match, by name in lower case."""
+    cursor.execute(f"SHOW GLOBAL {kind} LIKE %s", (pattern,))
+    return {row["Variable_name"].lower(): row["Value"] for row in cursor.fetchall()}
+
+
+def address(state: State, node: str) -> Address:
+    """Where a node listens."""
+    return Address(host="127.0.0.1", port=state.ports[node])

@@ -1,0 +1,140 @@
+"""What a stack consists of, and where its files lie."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+CHECKOUT: Final = Path(__file__).resolve().parent.parent
+DEFAULT_RUN_DIR: Final = CHECKOUT / "run"
+RUN_DIR_CHARS_MAX: Final = 80  # a Unix socket's path ends at 107 bytes, and sockets lie up to 24 below the run folder
+PROCESSES_MAX: Final = 64  # server or worker processes of one stack
+
+DATA_STORES: Final = frozenset({"mysql", "redis", "s3"})
+ALL_PARTS: Final = DATA_STORES | {"server", "worker", "envoy"}
+
+
+class StackError(RuntimeError):
+    """The stack cannot do what was asked; the text says what is missing or which process failed."""
+
+
+def cores() -> int:
+    """Returns the number of cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackOptions:
+    """Which parts run, how many of them, and how much memory the stores may use.
+
+    None of these weakens durability: there is no unsafe mode.
+    """
+
+    servers: int = field(default_factory=cores)
+    workers: int = 1
+    parts: frozenset[str] = ALL_PARTS
+    primary_pool_mib: int = 512
+    replica_pool_mib: int = 256
+    redis_max_mib: int = 256
+    envoy_threads: int = 1
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # added to the settings file, by table
+
+    def __post_init__(self) -> None:
+        unknown = self.parts - ALL_PARTS
+        if unknown:
+            raise StackError(
+                f"no part is called {', '.join(sorted(unknown))}; there are {', '.join(sorted(ALL_PARTS))}"
+            )
+        for name, least in (("servers", 0), ("workers", 0), ("envoy_threads", 1)):
+            if not least <= getattr(self, name) <= PROCESSES_MAX:
+                raise StackError(f"{name} must be {least} to {PROCESSES_MAX}")
+        for name in ("primary_pool_mib", "replica_pool_mib", "redis_max_mib"):
+            if getattr(self, name) < 16:
+                raise StackError(f"{name} must be at least 16")
+
+    @property
+    def server_count(self) -> int:
+        """Server processes that run: none when the part is left out."""
+        return self.servers if "server" in self.parts else 0
+
+    @property
+    def worker_count(self) -> int:
+        """Worker processes that run: none when the part is left out."""
+        return self.workers if "worker" in self.parts else 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The places inside one run folder."""
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        if not self.root.is_absolute():
+            raise StackError(f"the run folder must be an absolute path, not {self.root}")
+        if len(str(self.root)) > RUN_DIR_CHARS_MAX:
+            raise StackError(
+                f"the run folder's path has {len(str(self.root))} characters; Unix sockets allow {RUN_DIR_CHARS_MAX}: "
+                "choose a shorter one with --run-dir"
+            )
+
+    @property
+    def settings(self) -> Path:
+        """The settings file of servers and workers; secret."""
+        return self.root / "billow.toml"
+
+    @property
+    def state(self) -> Path:
+        """Ports, passwords, options and roles; secret."""
+        return self.root / "state.json"
+
+    @property
+    def ports(self) -> Path:
+        """The ports in use, for people and scripts to read."""
+        return self.root / "ports.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held while the stack is being changed."""
+        return self.root / "lock"
+
+    @property
+    def logs(self) -> Path:
+        """One file a process."""
+        return self.root / "logs"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        """Where supervisord listens."""
+        return self.root / "supervisor.sock"
+
+    @property
+    def supervisor_config(self) -> Path:
+        """What supervisord reads."""
+        return self.root / "supervisord.conf"
+
+    @property
+    def redis(self) -> Path:
+        """Redis's folder."""
+        return self.root / "redis"
+
+    @property
+    def s3(self) -> Path:
+        """SeaweedFS's folder."""
+        return self.root / "s3"
+
+    @property
+    def envoy(self) -> Path:
+        """Envoy's folder."""
+        return self.root / "envoy"
+
+    def mysql(self, node: str) -> Path:
+        """The folder of one database node."""
+        return self.root / node
+
+    def log(self, process: str) -> Path:
+        """The log of one process."""
+        return self.logs / f"{process}.log"

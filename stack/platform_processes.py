@@ -1,0 +1,89 @@
+"""The platform's own processes: servers, workers, and the migration that runs before them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from typing import Final
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from stack.options import CHECKOUT, RunFolder, StackError, StackOptions
+from stack.state import State
+from stack.supervision import Program
+
+ANSWER_S: Final = 2.0
+MIGRATE_S: Final = 600.0
+SERVER_GRACE_S: Final = 30  # longer than server.drain_wait_ms + server.drain_grace_ms
+
+
+def server_names(options: StackOptions) -> list[str]:
+    """The names of the server processes."""
+    return [f"server-{slot}" for slot in range(1, options.server_count + 1)]
+
+
+def worker_names(options: StackOptions) -> list[str]:
+    """The names of the worker processes."""
+    return [f"worker-{slot}" for slot in range(1, options.worker_count + 1)]
+
+
+def names(options: StackOptions) -> list[str]:
+    """The names of all of them."""
+    return server_names(options) + worker_names(options)
+
+
+def port_names(options: StackOptions) -> list[str]:
+    """The names of the ports they listen on."""
+    servers = server_names(options)
+    return servers + [f"{name}-metrics" for name in servers + worker_names(options)]
+
+
+def programs(folder: RunFolder, state: State) -> list[Program]:
+    """Their processes."""
+    python = (sys.executable, "-m")
+    config = ("--config", str(folder.settings))
+    made = []
+    for name in names(state.options):
+        kind, _, slot = name.partition("-")
+        metrics = ("--metrics-port", str(state.ports[f"{name}-metrics"]), "--slot", slot)
+        if kind == "server":
+            command = (*python, "server", *config, "--port", str(state.ports[name]), *metrics)
+            made.append(Program(name=name, command=command, stop_grace_s=SERVER_GRACE_S))
+        else:
+            made.append(
+                Program(name=name, command=(*python, "workers", *config, *metrics), stop_grace_s=SERVER_GRACE_S)
+            )
+    return made
+
+
+def migrate(folder: RunFolder) -> None:
+    """Brings the schema up to date; raises StackError with the output when that fails."""
+    command = [sys.executable, "-m", "admin", "migrate", "--config", str(folder.settings)]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=MIGRATE_S, check=False)
+    if done.returncode != 0:
+        raise StackError(f"billow-admin migrate failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+
+
+def answers(state: State, name: str) -> bool:
+    """Tells whether a process is well: a server by grpc.health.v1, a worker by its metrics."""
+    if not name.startswith("server-"):
+        return scrape(state.ports[f"{name}-metrics"]) is not None
+    with grpc.insecure_channel(f"127.0.0.1:{state.ports[name]}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        try:
+            reply = stub.Check(health_pb2.HealthCheckRequest(), timeout=ANSWER_S)
+        except grpc.RpcError:
+            return False
+    return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def scrape(port: int) -> str | None:
+    """Returns a process's metrics as text, or None when it does not answer within ANSWER_S."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=ANSWER_S) as response:
+            return str(response.read().decode())
+    except (urllib.error.URLError, OSError):
+        return None

@@ -1,0 +1,86 @@
+"""What a stack remembers between its starts: options, ports, passwords and which database node is the primary."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from stack.options import RunFolder, StackError, StackOptions
+
+SECRET_BYTES = 24
+SECRETS = ("mysql_root", "mysql_app", "mysql_admin", "mysql_replication", "redis", "s3_app", "s3_admin")
+NODES = ("mysql-1", "mysql-2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """One moment of a stack's memory."""
+
+    options: StackOptions
+    ports: Mapping[str, int] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    primary: str = NODES[0]
+    done: frozenset[str] = frozenset()  # first-time steps already taken
+
+    @property
+    def replica(self) -> str:
+        """The node that is not the primary."""
+        return next(node for node in NODES if node != self.primary)
+
+    def with_done(self, step: str) -> State:
+        """Returns this state with one more first-time step taken."""
+        return replace(self, done=self.done | {step})
+
+
+def load(folder: RunFolder) -> State | None:
+    """Reads the state, or returns None where no stack has been started yet. Raises StackError on a damaged file."""
+    try:
+        table: dict[str, Any] = json.loads(folder.state.read_text())
+        options = table["options"] | {"parts": frozenset(table["options"]["parts"])}
+        return State(
+            options=StackOptions(**options),
+            ports=table["ports"],
+            secrets=table["secrets"],
+            primary=table["primary"],
+            done=frozenset(table["done"]),
+        )
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise StackError(f"{folder.state} is damaged ({error}); remove {folder.root} to begin anew") from error
+
+
+def save(folder: RunFolder, state: State) -> None:
+    """Writes the state and the ports file."""
+    options = asdict(state.options) | {"parts": sorted(state.options.parts)}
+    table = {
+        "options": options,
+        "ports": dict(state.ports),
+        "secrets": dict(state.secrets),
+        "primary": state.primary,
+        "done": sorted(state.done),
+    }
+    write(folder.state, json.dumps(table, indent=2), mode=0o600)
+    write(folder.ports, json.dumps(dict(state.ports), indent=2) + "\n")
+
+
+def new_secrets() -> dict[str, str]:
+    """Makes a password for every user of the stack."""
+    return {name: secrets.token_urlsafe(SECRET_BYTES) for name in SECRETS}
+
+
+def write(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Writes a file whole: a reader sees the old one or the new one, also after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)

@@ -1,0 +1,398 @@
+"""The whole system on one machine: started, watched, scaled, broken and stopped."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from core.settings import Address
+from stack import cache, edge, mariadb, platform_processes, ports, processes, seaweed, settings, state
+from stack.options import DEFAULT_RUN_DIR, RunFolder, StackError, StackOptions
+from stack.progress import Progress, Silent
+from stack.state import NODES, State
+from stack.supervision import ProcessState, Program, Supervisor
+
+HEALTHY_S: Final = 120.0  # a database may have to recover from a crash first
+STOP_S: Final = 40.0
+POLL_S: Final = 0.05
+DRAIN_SEEN_S: Final = 0.5  # Envoy reads a changed endpoint file within this time
+LOG_TAIL_LINES: Final = 15
+
+
+class Stack:
+    """A stack in one run folder. All methods block; those that start or wait raise StackError with what failed.
+
+    As a context manager it is up inside the block and down after it, and ends with the calling process should that
+    be killed. The object holds no connection; several of them, and the command line, may look at one run folder.
+    """
+
+    def __init__(
+        self, *, run_dir: Path = DEFAULT_RUN_DIR, options: StackOptions | None = None, progress: Progress | None = None
+    ) -> None:
+        """`options`: default those of the last start in this folder, or else the usual ones."""
+        self.folder = RunFolder(run_dir.resolve())
+        self._options = options
+        self._progress = progress or Silent()
+        self._supervisor = Supervisor(self.folder)
+
+    def __enter__(self) -> Self:
+        self.up(with_owner=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.down()
+
+    # --- addresses ----------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """What the stack remembers; raises StackError before the first start."""
+        found = state.load(self.folder)
+        if found is None:
+            raise StackError(f"no stack has been started in {self.folder.root}")
+        return found
+
+    @property
+    def config_path(self) -> Path:
+        """The settings file for servers, workers and billow-admin."""
+        return self.folder.settings
+
+    @property
+    def mysql_primary(self) -> Address:
+        """The database that takes writes."""
+        return mariadb.address(self.state, self.state.primary)
+
+    @property
+    def mysql_replica(self) -> Address:
+        """The database that follows."""
+        return mariadb.address(self.state, self.state.replica)
+
+    @property
+    def redis_url(self) -> str:
+        """The cache, with its password."""
+        return cache.url(self.state)
+
+    @property
+    def s3_endpoint(self) -> str:
+        """The object store's URL; keys are in the settings file."""
+        return seaweed.endpoint(self.state)
+
+    @property
+    def envoy(self) -> Address:
+        """The edge: gRPC, gRPC-Web and JSON on one port."""
+        return self.address("envoy")
+
+    @property
+    def servers(self) -> list[Address]:
+        """Each server process's own gRPC port."""
+        return [self.address(name) for name in platform_processes.server_names(self.state.options)]
+
+    def address(self, port_name: str) -> Address:
+        """Where something listens: any name in ports.json, for example "envoy-admin" or "server-1-metrics"."""
+        return Address(host="127.0.0.1", port=self.state.ports[port_name])
+
+    # --- the whole ----------------------------------------------------------------------------------------------
+
+    def up(self, *, with_owner: bool = False) -> bool:
+        """Starts what does not run, waits until all is healthy, and tells whether anything had to be started.
+
+        `with_owner`: the stack ends when the calling process does. A first start takes about 5 s, a later one 3 s.
+        If it fails, whatever this call started from nothing is stopped again; the logs stay.
+        """
+        with self._lock():
+            current = self._prepare()
+            if self._supervisor.alive():
+                return self._complete(current)
+            with self._progress.step("what an earlier run left behind"):
+                processes.end(processes.find(self.folder.root), run_dir=self.folder.root, grace_s=STOP_S)
+            try:
+                current = self._allot_ports(current)
+                self._write_configs(current)
+                self._supervisor.write_config(self._programs(current))
+                self._supervisor.launch(with_owner=with_owner)
+                self._start_all(current)
+            except BaseException:
+                self._stop_all()
+                raise
+            return True
+
+    def down(self) -> bool:
+        """Stops everything this folder's stack started and tells whether anything ran. Data and logs stay."""
+        if not self.folder.root.exists():
+            return False
+        with self._lock():
+            return self._stop_all()
+
+    def _prepare(self) -> State:
+        """Reads or begins the state, with this object's options."""
+        before = state.load(self.folder)
+        if before is None:
+            return State(options=self._options or StackOptions(), secrets=state.new_secrets())
+        return replace(before, options=self._options or before.options)
+
+    def _allot_ports(self, current: State) -> State:
+        """Gives every name a port and notes them."""
+        chosen = ports.reserve(
+            [*ports.USUAL, *platform_processes.port_names(current.options)],
+            owner=str(self.folder.root),
+            remembered=current.ports,
+            book_path=ports.shared_book(),
+        )
+        current = replace(current, ports=chosen)
+        state.save(self.folder, current)
+        return current
+
+    def _programs(self, current: State) -> list[Program]:
+        """Every process of the stack, in the order of their start."""
+        programs = []
+        if "mysql" in current.options.parts:
+            programs += [mariadb.program(self.folder, node) for node in NODES]
+        if "redis" in current.options.parts:
+            programs.append(cache.program(self.folder))
+        if "s3" in current.options.parts:
+            programs.append(seaweed.program(self.folder, current))
+        programs += platform_processes.programs(self.folder, current)
+        if "envoy" in current.options.parts:
+            programs.append(edge.program(self.folder, current))
+        return programs
+
+    def _write_configs(self, current: State) -> None:
+        """Writes every configuration file."""
+        for node in NODES:
+            mariadb.write_config(self.folder, current, node)
+        cache.write_config(self.folder, current)
+        seaweed.write_config(self.folder, current)
+        settings.write_settings(self.folder, current)
+        if "envoy" in current.options.parts:
+            edge.write_config(self.folder, current)
+
+    def _complete(self, current: State) -> bool:
+        """Brings a running stack to its options: starts what stands still, adds and removes what changed."""
+        known = self._supervisor.states()
+        wanted = [program.name for program in self._programs(current)]
+        still = [name for name in wanted if name not in known or not known[name].pid]
+        surplus = [name for name in known if name not in wanted]
+        if not still and not surplus:
+            self._wait_all(wanted)
+            return False
+        self._reshape(current)
+        return True
+
+    def _start_all(self, current: State) -> None:
+        """Starts everything: the stores side by side, then the schema, then the platform's processes and Envoy."""
+        parts = current.options.parts
+        names = platform_processes.names(current.options) + (["envoy"] if "envoy" in parts else [])
+        with ThreadPoolExecutor() as pool:
+            stores: list[Future[None]] = []
+            if "mysql" in parts:
+                stores.append(pool.submit(self._start_mysql, current))
+            if "redis" in parts:
+                stores.append(pool.submit(self._start_and_wait, "redis"))
+            if "s3" in parts:
+                stores.append(pool.submit(self._start_s3, current))
+            for future in stores:
+                future.result()
+            for future in [pool.submit(self._start_and_wait, name) for name in names]:
+                future.result()
+
+    def _start_mysql(self, current: State) -> None:
+        """Starts both nodes, joins them and brings the schema up to date."""
+        if not all((self.folder.mysql(node) / "data").exists() for node in NODES):
+            with self._progress.step("new databases"):
+                mariadb.create_data(self.folder)
+        self._supervisor.start(NODES)
+        for node in NODES:
+            self._wait(node)
+        with self._progress.step("replication"):
+            mariadb.join(self.folder, current)
+        with self._progress.step("schema"):
+            platform_processes.migrate(self.folder)
+
+    def _start_s3(self, current: State) -> None:
+        """Starts the object store and makes the archive's bucket."""
+        self._start_and_wait("s3")
+        with self._progress.step("bucket"):
+            seaweed.create_bucket(current)
+
+    def _start_and_wait(self, name: str) -> None:
+        self._supervisor.start([name])
+        self._wait(name)
+
+    def _stop_all(self) -> bool:
+        """Stops the edge and the platform first, the stores after them, then whatever carries this stack's mark."""
+        found = processes.find(self.folder.root)
+        for pid in found:
+            self._signal(pid, signal.SIGCONT)  # a paused process could not stop by itself
+        if self._supervisor.alive():
+            names = [name for name, known in self._supervisor.states().items() if known.pid]
+            stores = [name for name in names if name in (*NODES, "redis", "s3")]
+            platform = [name for name in names if name not in stores and name != "envoy"]
+            for group in (["envoy"] if "envoy" in names else [], platform, stores):
+                if group:
+                    with self._progress.step(f"stop {', '.join(group)}"):
+                        self._supervisor.stop(group)
+            self._supervisor.shutdown()
+        deadline = time.monotonic() + STOP_S
+        while self._supervisor.alive() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        processes.end(processes.find(self.folder.root), run_dir=self.folder.root, grace_s=STOP_S)
+        return bool(found)
+
+    # --- single processes ---------------------------------------------------------------------------------------
+
+    def scale(self, *, servers: int | None = None, workers: int | None = None) -> None:
+        """Adds or drains server and worker processes; the others, and Envoy, run on undisturbed."""
+        with self._lock():
+            before = self.state
+            options = replace(
+                before.options,
+                servers=before.options.servers if servers is None else servers,
+                workers=before.options.workers if workers is None else workers,
+            )
+            self._require_running()
+            self._reshape(replace(before, options=options))
+
+    def _reshape(self, wanted: State) -> None:
+        """Brings the running processes to the wanted ones, draining what goes and admitting what comes when healthy."""
+        missing = [name for name in platform_processes.port_names(wanted.options) if name not in wanted.ports]
+        if missing:
+            more = ports.reserve(
+                missing,
+                owner=str(self.folder.root),
+                remembered={},
+                own=wanted.ports.values(),
+                book_path=ports.shared_book(),
+            )
+            wanted = replace(wanted, ports={**wanted.ports, **more})
+        before = set(self._supervisor.states())
+        programs = self._programs(wanted)
+        names = [program.name for program in programs]
+        going = sorted(before - set(names))
+        if going:
+            with self._progress.step(f"drain {', '.join(going)}"):
+                edge.write_endpoints(self.folder, wanted, draining=[name for name in going if "server-" in name])
+                time.sleep(DRAIN_SEEN_S)
+                self._supervisor.stop(going)
+        state.save(self.folder, wanted)
+        settings.write_settings(self.folder, wanted)
+        self._supervisor.update(programs)
+        edge.write_endpoints(self.folder, wanted)
+        self._start_all(wanted)
+
+    def status(self) -> dict[str, ProcessState]:
+        """What the supervisor knows of each process; empty when the stack is down."""
+        return self._supervisor.states() if self._supervisor.alive() else {}
+
+    def pid(self, name: str) -> int:
+        """The process id of a running process; raises StackError when it does not run."""
+        known = self._supervisor.states().get(name)
+        if known is None or not known.pid:
+            raise StackError(f"{name} does not run")
+        return known.pid
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
+        """Sends a process a signal and returns its pid; the supervisor starts it again if that ends it."""
+        pid = self.pid(name)
+        self._signal(pid, number)
+        return pid
+
+    def pause(self, name: str) -> None:
+        """Freezes a process: it keeps its connections and answers nothing."""
+        self.kill(name, signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """Lets a frozen process go on."""
+        self.kill(name, signal.SIGCONT)
+
+    def stop(self, name: str) -> None:
+        """Stops a process in an orderly way; it stays away until `start`."""
+        self._supervisor.stop([name])
+
+    def start(self, name: str) -> None:
+        """Starts a stopped process and waits until it is healthy."""
+        self._start_and_wait(name)
+
+    def restart(self, name: str) -> None:
+        """Stops a process in an orderly way, starts it again and waits until it is healthy."""
+        self.stop(name)
+        self.start(name)
+
+    def healthy(self, name: str) -> bool:
+        """Asks a process whether it is well, in its own protocol; blocks for at most some seconds."""
+        return self._check(name)()
+
+    def wait_healthy(self, name: str, *, timeout_s: float = HEALTHY_S) -> None:
+        """Waits until a process is well, restarts included; raises StackError after the timeout."""
+        self._wait(name, timeout_s=timeout_s, patient=True)
+
+    def replication(self) -> mariadb.ReplicationStatus:
+        """How the two databases stand to each other."""
+        return mariadb.replication(self.folder, self.state)
+
+    def _check(self, name: str) -> Callable[[], bool]:
+        """Returns the health check of a process."""
+        current = self.state
+        if name in NODES:
+            return lambda: mariadb.answers(self.folder, current, name)
+        if name == "redis":
+            return lambda: cache.answers(current)
+        if name == "s3":
+            return lambda: seaweed.answers(current)
+        if name == "envoy":
+            return lambda: edge.answers(current)
+        return lambda: platform_processes.answers(current, name)
+
+    def _wait_all(self, names: list[str]) -> None:
+        with ThreadPoolExecutor() as pool:
+            for future in [pool.submit(self._wait, name) for name in names]:
+                future.result()
+
+    def _wait(self, name: str, *, timeout_s: float = HEALTHY_S, patient: bool = False) -> None:
+        """Waits until a process is well. Unless patient, a process that ends instead is an error at once."""
+        check = self._check(name)
+        deadline = time.monotonic() + timeout_s
+        with self._progress.step(name):
+            while not check():
+                known = self._supervisor.states()[name]
+                if known.state == "FATAL" or (known.state == "BACKOFF" and not patient):
+                    raise StackError(f"{name} does not start: {known.detail}\n{self.log_tail(name)}")
+                if time.monotonic() > deadline:
+                    raise StackError(f"{name} is not well after {timeout_s:.0f} s\n{self.log_tail(name)}")
+                time.sleep(POLL_S)
+
+    def log_tail(self, name: str, lines: int = LOG_TAIL_LINES) -> str:
+        """Returns the last lines of a process's log."""
+        path = self.folder.log(name)
+        if not path.exists():
+            return f"(no log {path})"
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 256 * lines))
+            text = file.read().decode(errors="replace")
+        return "\n".join(["last lines of " + str(path) + ":", *text.splitlines()[-lines:]])
+
+    def _require_running(self) -> None:
+        if not self._supervisor.alive():
+            raise StackError(f"no stack runs in {self.folder.root}; start it with `python -m stack up`")
+
+    def _signal(self, pid: int, number: signal.Signals) -> None:
+        """Sends a signal if the pid is still one of this stack's."""
+        if processes.belongs(pid, self.folder.root):
+            os.kill(pid, number)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Lets one start, stop or scale of this folder happen at a time."""
+        self.folder.root.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as held:
+            file = held.enter_context(self.folder.lock.open("a"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
