@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from billow.types.v1.invoice_pb2 import Invoice
+from google.protobuf.message import DecodeError
 
+from billow.types.v1.invoice_pb2 import Invoice
 from core.domain.body import NUMBER_TAG, time_part
 from core.domain.kinds import InvoiceColor
 from core.storage import block, segments
@@ -17,52 +18,67 @@ from core.storage.ports import BatchRow, PackedSegment
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """A segment ready to be stored."""
+    """A segment ready to be stored, and the batches that cannot be part of any, with the reason."""
 
     packed: PackedSegment
     data: bytes
+    refused: dict[int, str]
 
 
 def pack(batches: Sequence[BatchRow], *, retention_days: int) -> Packing:
-    """Packs batches in the order given; raises BlockCorrupt when a batch is not what its row says."""
+    """Packs batches in the order given, leaving out those that are not what their rows say, so that one bad block
+    does not hold the archive up. Raises BlockCorrupt when none is left.
+    """
     columns = segments.Columns()
+    good: list[BatchRow] = []
+    refused: dict[int, str] = {}
     for batch in batches:
-        _add(columns, batch)
+        try:
+            columns.extend(_rows(batch))
+            good.append(batch)
+        except BlockCorrupt as error:
+            refused[batch.batch_id] = str(error)
+    if not good:
+        raise BlockCorrupt(f"no batch can be packed: {refused}")
     data = segments.write(columns)
     sha256 = hashlib.sha256(data).digest()
     return Packing(
         packed=PackedSegment(
-            object_key=segments.object_key(min(batch.issued_at_us for batch in batches), sha256),
+            object_key=segments.object_key(min(batch.issued_at_us for batch in good), sha256),
             sha256=sha256,
             size_bytes=len(data),
             invoices=len(columns),
-            retain_until_us=segments.retain_until_us(max(batch.issued_at_us for batch in batches), retention_days),
-            batches=batches,
+            retain_until_us=segments.retain_until_us(max(batch.issued_at_us for batch in good), retention_days),
+            batches=good,
         ),
         data=data,
+        refused=refused,
     )
 
 
-def _add(columns: segments.Columns, batch: BatchRow) -> None:
-    """Adds the rows of one batch."""
+def _rows(batch: BatchRow) -> segments.Columns:
+    """Makes the rows of one batch; raises BlockCorrupt."""
     unpacked = block.unpack(batch.block or b"")
     numbers = block.numbers(batch.runs)
     if not len(numbers) == len(unpacked.bodies) == batch.items:
-        raise BlockCorrupt(
-            f"batch {batch.batch_id}: {batch.items} items, {len(numbers)} numbers, {len(unpacked.bodies)} bodies"
-        )
+        raise BlockCorrupt(f"{batch.items} items, {len(numbers)} numbers, {len(unpacked.bodies)} bodies")
     head = time_part(batch.issued_at_us) + NUMBER_TAG
     bodies = [prepared + head + number.encode() for prepared, number in zip(unpacked.bodies, numbers, strict=True)]
-    columns.number += numbers
-    columns.request_id += unpacked.request_ids
-    columns.body += bodies
-    columns.body_sha256 += [hashlib.sha256(body).digest() for body in bodies]
-    columns.issued_at += [batch.issued_at_us] * batch.items
-    columns.batch_id += [batch.batch_id] * batch.items
-    columns.batch_position += range(batch.items)
-    for run in batch.runs:
-        columns.seller_key += [run.seller_key] * run.count
-    _describe(columns, bodies)
+    columns = segments.Columns(
+        number=numbers,
+        seller_key=[run.seller_key for run in batch.runs for _ in range(run.count)],
+        request_id=unpacked.request_ids,
+        issued_at=[batch.issued_at_us] * batch.items,
+        body=bodies,
+        body_sha256=[hashlib.sha256(body).digest() for body in bodies],
+        batch_id=[batch.batch_id] * batch.items,
+        batch_position=list(range(batch.items)),
+    )
+    try:
+        _describe(columns, bodies)
+    except DecodeError as error:
+        raise BlockCorrupt(f"a body is no invoice: {error}") from error
+    return columns
 
 
 def _describe(columns: segments.Columns, bodies: Sequence[bytes]) -> None:

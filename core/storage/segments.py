@@ -77,6 +77,11 @@ class Columns:
     def __len__(self) -> int:
         return len(self.number)
 
+    def extend(self, more: Columns) -> None:
+        """Adds rows at the end."""
+        for name in NAMES:
+            getattr(self, name).extend(getattr(more, name))
+
 
 NAMES: Final = tuple(item.name for item in fields(Columns))
 
