@@ -47,6 +47,15 @@ PUBLIC_CHECKS_A_DAY_MAX: Final = 5  # of one invoice without a key (DOMAIN.md: c
 VERIFICATION_YEARS_MAX: Final = 5  # older invoices are answered "too old" (DOMAIN.md)
 NOT_FOUND_TTL_MS: Final = 1_000  # P7: "not found" is remembered for at most a second
 
+# --- registry and callers ---------------------------------------------------------------------------------------
+DISPLAY_NAME_CHARS_MAX: Final = 100
+SELLERS_CACHED_MAX: Final = 20_000  # of one process: about 20 MB
+API_KEYS_CACHED_MAX: Final = 10_000  # of one process: about 5 MB
+API_KEY_TTL_MS: Final = 1_000  # a revocation is in effect everywhere within this
+API_KEY_REFRESH_MS: Final = 400  # a key in use is looked at again in the background once it is so old
+LOOKUP_KEYS_MAX: Final = 1_000  # of one statement
+LOOKUPS_WAITING_MAX: Final = 10_000  # of one kind, before new ones are refused
+
 # --- archive ----------------------------------------------------------------------------------------------------
 SEGMENT_INVOICES_MAX: Final = 50_000
 SEGMENT_BYTES_MAX: Final = 32 * 1024 * 1024  # of bodies before compression
