@@ -145,7 +145,7 @@ class AsyncClient:
         *,
         in_flight: int = 8,
         streams: int = 2,
-    ) -> AsyncIterator[Sequence[issuance_pb2.IssueResult]]:
+    ) -> AsyncGenerator[Sequence[issuance_pb2.IssueResult], None]:
         """Issues any number of batches of 0 to 1,000; yields the results of each, in the order of ``batches``.
 
         At most ``in_flight`` batches (1 to 64) are taken from the source and not yet yielded, besides the one being
@@ -170,7 +170,7 @@ class AsyncClient:
         batch_items: int = 500,
         in_flight: int = 8,
         streams: int = 2,
-    ) -> AsyncIterator[issuance_pb2.IssueResult]:
+    ) -> AsyncGenerator[issuance_pb2.IssueResult, None]:
         """Issues any number of invoices; yields one result a request, in order. As issue_batches, item by item.
 
         Requests are gathered into batches of ``batch_items`` (1 to 1,000) or 8 MiB, whichever is first; a source that
@@ -245,7 +245,7 @@ class AsyncClient:
         *,
         in_flight: int = 8,
         streams: int = 2,
-    ) -> AsyncIterator[Sequence[verification_pb2.VerificationResult]]:
+    ) -> AsyncGenerator[Sequence[verification_pb2.VerificationResult], None]:
         """Verifies any number of batches of 0 to 1,000; yields the results of each, in order. See issue_batches."""
         source = _each(batches)
         frames = ([check.SerializeToString() for check in batch] async for batch in source)
@@ -260,7 +260,7 @@ class AsyncClient:
         batch_items: int = 500,
         in_flight: int = 8,
         streams: int = 2,
-    ) -> AsyncIterator[verification_pb2.VerificationResult]:
+    ) -> AsyncGenerator[verification_pb2.VerificationResult, None]:
         """Verifies any number of invoices; yields one result a check, in order. See issue_stream."""
         source = _serialized_batches(checks, items_max=batch_items)
         async with aclosing(self._run(self._verify_wire, source, in_flight=in_flight, streams=streams)) as batches:

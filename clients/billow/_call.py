@@ -145,6 +145,11 @@ def closed_error() -> BillowError:
     return Unavailable("the client is closed", code=StatusCode.UNAVAILABLE)
 
 
+def ended_early_error() -> BillowError:
+    """A stream ended as if all were done."""
+    return Unavailable("the stream ended before its last answer", code=StatusCode.UNAVAILABLE, retryable=True)
+
+
 def silence_error(answer_s: float) -> BillowError:
     """A stream said nothing for ``answer_s`` seconds though an answer was due."""
     return DeadlineExceeded(f"no answer for {answer_s:g} s", code=StatusCode.DEADLINE_EXCEEDED)

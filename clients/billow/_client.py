@@ -292,19 +292,23 @@ def _pump(
     items = iter(source)
     open_count = 0
     exhausted = False
+    source_error: Exception | None = None
     try:
         while True:
             while not exhausted and open_count <= ahead:
                 try:
                     item = next(items)
-                except StopIteration:
+                except Exception as error:  # noqa: BLE001 - raised after the answers that are due
                     exhausted = True
+                    source_error = None if isinstance(error, StopIteration) else error
                     thread.loop.call_soon_threadsafe(feed.put_nowait, None)
                 else:
                     open_count += 1
                     thread.loop.call_soon_threadsafe(feed.put_nowait, (item,))
             more, outcome = thread.run(_next(outcomes))
             if not more:
+                if source_error is not None:
+                    raise source_error
                 return
             open_count -= 1
             yield outcome  # type: ignore[misc]  # None only when there is no more

@@ -258,7 +258,16 @@ _BY_CODE: Mapping[StatusCode, type[BillowError]] = MappingProxyType(
 
 # Without ErrorInfo these come from proxies and from connections that broke: whoever may repeat, should.
 _PASSING = frozenset({StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.CANCELLED, StatusCode.ABORTED})
-_BROKEN_STREAM_MARKS = ("RST_STREAM", "GOAWAY", "onnection reset", "Stream removed", "transport")
+MASKED_STATUS = "Internal error from Core"
+"""What grpc.aio says when a write meets a stream that has just ended."""
+_BROKEN_STREAM_MARKS = (
+    "RST_STREAM",
+    "GOAWAY",
+    "onnection reset",
+    "Stream removed",
+    "transport",
+    MASKED_STATUS,
+)
 
 
 def error_of_status(status: status_pb2.Status, *, request_id: str = "") -> BillowError:

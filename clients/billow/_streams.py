@@ -8,7 +8,7 @@ per request id and verifying changes nothing.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -16,13 +16,15 @@ from typing import Any, Generic, Protocol, TypeVar
 from google.rpc import status_pb2
 from grpc import StatusCode, aio
 
-from ._call import Caller, closed_error, error_of_rpc, silence_error, wrong_answer
-from ._errors import BillowError, DeadlineExceeded, Unavailable, error_of_status
+from ._call import Caller, closed_error, ended_early_error, error_of_rpc, silence_error, wrong_answer
+from ._errors import MASKED_STATUS, BillowError, DeadlineExceeded, error_of_call, error_of_status
 from ._frames import ItemFramer
 
 Result = TypeVar("Result")
+Outcome = TypeVar("Outcome")
 
 _GOODBYE_S = 1.0  # for a stream whose every answer is in: nothing is lost when it does not end in time
+_TRUE_STATUS_S = 0.5
 
 
 class Answer(Protocol):
@@ -64,12 +66,30 @@ class _Batch(Generic[Result]):
 class _Lane(Generic[Result]):
     """One stream while it lasts: what was sent on it and is not answered."""
 
-    __slots__ = ("progressed", "sent", "wake")
+    __slots__ = ("end", "progressed", "sent", "wake")
 
     def __init__(self) -> None:
         self.sent: dict[int, _Batch[Result]] = {}
         self.wake = asyncio.Event()
         self.progressed = False
+        self.end: asyncio.Future[BillowError] = asyncio.get_running_loop().create_future()
+
+    def ended(self, call: aio.StreamStreamCall[bytes, Any]) -> None:
+        """Notes why ``call`` ended. A write that meets the end of a stream makes grpc.aio say "internal error" before
+        or after the true status, which it forgets then; here every status passes, and the true one is kept.
+        """
+        details = _at_once(call.details())
+        if details != MASKED_STATUS and not self.end.done():
+            code = _at_once(call.code())
+            told = error_of_call(code, details, _at_once(call.trailing_metadata()))
+            self.end.set_result(told if code is not StatusCode.OK else ended_early_error())
+
+    async def true_error(self, failure: aio.AioRpcError) -> BillowError:
+        """Why the stream ended whose reader met ``failure``."""
+        if failure.details() == MASKED_STATUS:
+            with suppress(TimeoutError):
+                return await asyncio.wait_for(asyncio.shield(self.end), _TRUE_STATUS_S)
+        return error_of_rpc(failure)
 
 
 class BatchStreams(Generic[Result]):
@@ -224,6 +244,7 @@ class BatchStreams(Generic[Result]):
             call = self._wire.open(metadata=self._caller.metadata)
         except aio.UsageError as failure:
             raise closed_error() from failure
+        call.add_done_callback(lane.ended)
         room = asyncio.Semaphore(self._lane_batches_max)
         sender = asyncio.create_task(self._send(call, lane, room))
         try:
@@ -234,7 +255,7 @@ class BatchStreams(Generic[Result]):
                     lane.wake.clear()
                     await lane.wake.wait()
                     continue
-                self._settle(lane, await self._read(call))
+                self._settle(lane, await self._read(call, lane))
                 room.release()
             if self._over() and self._failure is None:
                 await _say_goodbye(call)
@@ -259,16 +280,16 @@ class BatchStreams(Generic[Result]):
         finally:
             lane.wake.set()
 
-    async def _read(self, call: aio.StreamStreamCall[bytes, Any]) -> Any:
+    async def _read(self, call: aio.StreamStreamCall[bytes, Any], lane: _Lane[Result]) -> Any:
         try:
             async with asyncio.timeout(self._answer_s):
                 answer = await call.read()
         except TimeoutError as failure:
             raise silence_error(self._answer_s) from failure
         except aio.AioRpcError as failure:
-            raise error_of_rpc(failure) from failure
+            raise await lane.true_error(failure) from failure
         if answer is aio.EOF:
-            raise Unavailable("the stream ended before its last answer", code=StatusCode.UNAVAILABLE, retryable=True)
+            raise ended_early_error()
         return answer
 
     # --- answers ----------------------------------------------------------------------------------------------------
@@ -340,6 +361,17 @@ class BatchStreams(Generic[Result]):
 def _can_go_on(error: BaseException) -> bool:
     """Whether a stream that ended with this may be opened anew: its items keep their request ids."""
     return isinstance(error, BillowError) and (error.retryable or isinstance(error, DeadlineExceeded))
+
+
+def _at_once(step: Coroutine[Any, Any, Outcome]) -> Outcome:
+    """What a coroutine gives that has nothing to wait for."""
+    try:
+        step.send(None)
+    except StopIteration as end:
+        outcome: Outcome = end.value
+        return outcome
+    step.close()
+    raise RuntimeError("the status of a finished stream is not there")
 
 
 async def _say_goodbye(call: aio.StreamStreamCall[bytes, Any]) -> None:
