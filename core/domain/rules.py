@@ -102,8 +102,7 @@ def check(invoice: InvoiceInput, profile: Profile) -> InvoiceAmounts | Faults:
             _rate_fault(line, index, profile, faults)
         elif not amount:
             continue  # its fault is noted; what follows from it is not
-        elif line.HasField("tax_minor"):
-            tax = line.tax_minor
+        elif (tax := line.tax_minor) or line.HasField("tax_minor"):
             net = amount - tax if gross_prices else amount
             error = net * rate - tax * RATE_SCALE
             if error > tax_error_max or -error > tax_error_max:
@@ -214,7 +213,7 @@ def _line_amount(line: LineInput, index: int, profile: Profile, faults: Faults) 
     """Returns the amount of an ordinary line, given or computed; 0 after a fault."""
     quantity_text = line.quantity
     price_text = line.unit_price
-    given = line.amount_minor if line.HasField("amount_minor") else None
+    given = line.amount_minor or (0 if line.HasField("amount_minor") else None)
     if not quantity_text and not price_text:
         if given is None:
             words = "is required without quantity and unit_price"

@@ -1,0 +1,1 @@
+"""Load shapes and measurements: `make bench`."""
