@@ -56,6 +56,13 @@ class Gather(Generic[Key, Value]):
                 found[key] = value
         return found
 
+    def want(self, key: Key) -> bool:
+        """Has the key read without waiting for it; tells whether there was room."""
+        if key not in self._waiting and len(self._waiting) >= self._waiting_max:
+            return False
+        self._enter(key)
+        return True
+
     def _enter(self, key: Key) -> asyncio.Future[Value | None]:
         """Puts a key into the next read."""
         future = self._waiting.get(key)

@@ -47,6 +47,7 @@ class Node:
 
     def __init__(self, settings: MySQLSettings, address: Address, *, multi_statements: bool = False) -> None:
         self.address = address
+        self.read_timeout_s = settings.read_timeout_ms / 1_000
         self._settings = settings
         self._flags = CLIENT.MULTI_STATEMENTS if multi_statements else 0
         self._pool: aiomysql.Pool | None = None
@@ -141,3 +142,15 @@ async def rows(connection: aiomysql.Connection, sql: str, arguments: Sequence[An
     async with connection.cursor() as cursor:
         await cursor.execute(sql, tuple(arguments) or None)
         return list(await cursor.fetchall())
+
+
+async def read(node: Node, sql: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """Runs one reading statement on a node within the read timeout and returns its rows; 1 round trip.
+
+    A read that takes longer costs its connection and raises STORAGE_UNAVAILABLE.
+    """
+    try:
+        async with asyncio.timeout(node.read_timeout_s), node.connection() as connection:
+            return await rows(connection, sql, arguments)
+    except TimeoutError as error:
+        raise unavailable(f"no answer within {node.read_timeout_s} s") from error
