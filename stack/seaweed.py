@@ -18,9 +18,11 @@ from stack.supervision import Program
 BUCKET: Final = "billow-archive"
 REGION: Final = "us-east-1"
 ACCESS_KEY: Final = "billow"
+APP_ACTIONS: Final = ("Read", "Write", "List", "PutObjectRetention", "GetObjectRetention")  # never to bypass it
 ADMIN_ACCESS_KEY: Final = "billow-admin"
 ANSWER_S: Final = 2.0
 BUCKET_S: Final = 20.0
+STOP_GRACE_S: Final = 2  # its parts wait for each other's streams when told to end: it never does by itself
 
 VOLUME_MIB: Final = 1_024  # of one volume file
 VOLUMES_MAX: Final = 200
@@ -29,7 +31,7 @@ VOLUMES_MAX: Final = 200
 def write_config(folder: RunFolder, state: State) -> None:
     """Writes who may do what: the platform reads and writes the one bucket, the administrator anything."""
     (folder.s3 / "data").mkdir(parents=True, exist_ok=True)
-    actions = [f"{action}:{BUCKET}" for action in ("Read", "Write", "List", "Tagging")]
+    actions = [f"{action}:{BUCKET}" for action in APP_ACTIONS]
     identities = [
         _identity(ACCESS_KEY, state.secrets["s3_app"], actions),
         _identity(ADMIN_ACCESS_KEY, state.secrets["s3_admin"], ["Admin", "Read", "Write", "List", "Tagging"]),
@@ -47,6 +49,8 @@ def program(folder: RunFolder, state: State) -> Program:
         "master.port": ports["s3-master"],
         "master.port.grpc": ports["s3-master-grpc"],
         "master.volumeSizeLimitMB": VOLUME_MIB,
+        "master.electionTimeout": "400ms",  # of one voter: with the usual 10 s a restart would take that long
+        "master.heartbeatInterval": "100ms",
         "master.telemetry": "false",
         "volume.port": ports["s3-volume"],
         "volume.port.grpc": ports["s3-volume-grpc"],
@@ -62,12 +66,13 @@ def program(folder: RunFolder, state: State) -> Program:
         "s3.port.iceberg": 0,
         "s3.port.lance": 0,
         "s3.localSocket": folder.s3 / "s3.sock",
+        "s3.iam": "false",
         "s3.config": folder.s3 / "s3.json",
         "s3.autoCreateBucket": "false",
         "s3.allowDeleteBucketNotEmpty": "false",
     }
     command = (binary(), "-logtostderr=true", "server", *(f"-{name}={value}" for name, value in flags.items()))
-    return Program(name="s3", command=command, stop_grace_s=10)
+    return Program(name="s3", command=command, stop_grace_s=STOP_GRACE_S)
 
 
 def binary() -> str:
@@ -134,6 +139,13 @@ def admin_client(state: State) -> Any:
             s3={"addressing_style": "path"}, retries={"max_attempts": 1}, connect_timeout=2, read_timeout=ANSWER_S
         ),
     )
+
+
+def remove_sockets(state: State) -> None:
+    """Removes the sockets that `weed` leaves in /tmp when it is killed; where they lie cannot be chosen."""
+    for part in ("master", "volume", "filer", "s3"):
+        port = state.ports.get("s3-grpc" if part == "s3" else f"s3-{part}-grpc")
+        Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock").unlink(missing_ok=True)  # noqa: S108  # not ours to choose
 
 
 def _identity(name: str, secret: str, actions: list[str]) -> dict[str, Any]:

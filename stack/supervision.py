@@ -119,7 +119,7 @@ class Supervisor:
         """
         self._folder.logs.mkdir(parents=True, exist_ok=True)
         self._folder.supervisor_socket.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(self._folder.supervisor_config)]
+        command = [sys.executable, "-m", "stack.supervise", "-n", "-c", str(self._folder.supervisor_config)]
         if with_owner:
             command = ["setpriv", "--pdeathsig", "TERM", *command]
         with self._folder.log("supervisord.out").open("ab") as output:

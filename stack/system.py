@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -188,20 +188,17 @@ class Stack:
         return True
 
     def _start_all(self, current: State) -> None:
-        """Starts everything: the stores side by side, then the schema, then the platform's processes and Envoy."""
+        """Starts everything: the stores side by side, the schema, then servers, workers and Envoy together."""
         parts = current.options.parts
-        names = platform_processes.names(current.options) + (["envoy"] if "envoy" in parts else [])
         with ThreadPoolExecutor() as pool:
-            stores: list[Future[None]] = []
-            if "mysql" in parts:
-                stores.append(pool.submit(self._start_mysql, current))
-            if "redis" in parts:
-                stores.append(pool.submit(self._start_and_wait, "redis"))
-            if "s3" in parts:
-                stores.append(pool.submit(self._start_s3, current))
-            for future in stores:
+            needed = [pool.submit(self._start_mysql, current)] if "mysql" in parts else []
+            needed += [pool.submit(self._start_and_wait, "redis")] if "redis" in parts else []
+            rest = [pool.submit(self._start_s3, current)] if "s3" in parts else []  # servers do without it (P6)
+            for future in needed:
                 future.result()
-            for future in [pool.submit(self._start_and_wait, name) for name in names]:
+            rest += [pool.submit(self._start_and_wait, name) for name in platform_processes.names(current.options)]
+            rest += [pool.submit(self._start_and_wait, "envoy")] if "envoy" in parts else []
+            for future in rest:
                 future.result()
 
     def _start_mysql(self, current: State) -> None:
@@ -245,6 +242,9 @@ class Stack:
         while self._supervisor.alive() and time.monotonic() < deadline:
             time.sleep(0.02)
         processes.end(processes.find(self.folder.root), run_dir=self.folder.root, grace_s=STOP_S)
+        remembered = state.load(self.folder)
+        if remembered is not None and found:
+            seaweed.remove_sockets(remembered)
         return bool(found)
 
     # --- single processes ---------------------------------------------------------------------------------------
