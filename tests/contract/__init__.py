@@ -1,0 +1,1 @@
+"""The ports: the same tests over every adapter and its twin."""

@@ -1,0 +1,23 @@
+"""Real servers for tests, started once a session and stopped at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from stack import DATA_STORES, Stack, StackOptions
+
+
+@pytest.fixture(scope="session")
+def data_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """MySQL primary and replica, Redis and S3 with the schema in place; no servers, no workers, no Envoy."""
+    with Stack(run_dir=tmp_path_factory.mktemp("stores"), options=StackOptions(parts=DATA_STORES)) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Everything: stores, two servers, one worker, Envoy."""
+    with Stack(run_dir=tmp_path_factory.mktemp("whole"), options=StackOptions(servers=2, workers=1)) as stack:
+        yield stack
