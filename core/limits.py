@@ -59,5 +59,5 @@ LOOKUPS_WAITING_MAX: Final = 10_000  # of one kind, before new ones are refused
 # --- archive ----------------------------------------------------------------------------------------------------
 SEGMENT_INVOICES_MAX: Final = 50_000
 SEGMENT_BYTES_MAX: Final = 32 * 1024 * 1024  # of bodies before compression
-CLAIM_BATCHES_MAX: Final = 512  # outbox rows claimed at once by one worker
+CLAIM_BATCHES_MAX: Final = 4_096  # outbox rows claimed at once by one worker: some seconds of single calls
 CLAIM_FETCH_INVOICES_MAX: Final = 4_000  # invoices whose blocks one statement reads: bounds what a claim can weigh
