@@ -30,7 +30,10 @@ def now_us() -> int:
 class Subject(Protocol):
     """A store with what the tests need to prepare and to look behind it."""
 
-    store: IssuingStore
+    @property
+    def store(self) -> IssuingStore:
+        """The store."""
+        ...
 
     async def seller(self, *, ranges: Sequence[int] = (1_000_000,)) -> TestSeller:
         """Registers a seller with ranges of these sizes for general invoices."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import time
 
 import pytest
@@ -90,7 +91,7 @@ async def test_the_next_range_is_taken_when_one_ends(subject: Subject) -> None:
     seller = await subject.seller(ranges=(3, 2, 10))
     answers = issued(await subject.store.commit([seller.draft(f"r-{serial}") for serial in range(8)]))
     got = [int(item.number) for item in answers]
-    assert [b - a for a, b in zip(got, got[1:], strict=False)] == [1, 1, got[3] - got[2], 1, got[5] - got[4], 1, 1]
+    assert [b - a for a, b in itertools.pairwise(got)] == [1, 1, got[3] - got[2], 1, got[5] - got[4], 1, 1]
     assert got[3] - got[2] > 1
     assert got[5] - got[4] > 1
 
