@@ -1,0 +1,5 @@
+"""`python -m billow.cli`."""
+
+from .main import main
+
+main()

@@ -1,0 +1,28 @@
+"""The `billow` command: wires the commands together."""
+
+import click
+
+from billow import __version__
+
+from .exits import EXIT_CODES_HELP
+from .get import get
+from .issue import issue
+from .listing import listing
+from .registry import key, number_range, seller, tenant
+from .verify import verify
+
+
+@click.group(epilog=EXIT_CODES_HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="billow")
+def main() -> None:
+    """Issue invoices exactly once, look at them, and tell whether one is real.
+
+    Every command needs --target or BILLOW_TARGET, and all but `verify NUMBER` an API key.
+    """
+
+
+for _command in (issue, verify, get, listing, tenant, key, seller, number_range):
+    main.add_command(_command)
+
+if __name__ == "__main__":
+    main()
