@@ -11,6 +11,7 @@ import billow
 from core.domain.taxpayer_id import check_character
 from demo.tables import Customer, Order, OrderLine, Part
 
+VERSION: Final = 1  # grows when the same order makes another request: prepared requests are then made anew
 PERSONS: Final = "HOUSEHOLD"  # customers of this market segment are persons, the rest are companies
 UNUSED_REGION: Final = "000000"  # no authority has it, so no made-up id can be a real one
 SELLERS: Final = "1"

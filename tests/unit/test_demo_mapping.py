@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import billow
 from core.domain import rules, taxpayer_id
 from core.domain.invoice import InvoiceAmounts
 from core.domain.profile import CN
-from demo import mapping, prepared, tables
+from demo import mapping, records, tables
 
 SCALE = Decimal("0.001")
 ORDERS = 1_500
@@ -127,10 +127,16 @@ def test_a_discounted_line_is_followed_by_its_discount(catalogue: mapping.Catalo
     assert (discount.name, discount.tax_rate_bp, discount.amount_minor) == (item.name, item.tax_rate_bp, -61_268)
 
 
+def write(path: Path, requests: Iterable[billow.IssueInvoiceRequest]) -> None:
+    with records.writing(path) as write_one:
+        for request in requests:
+            write_one(request)
+
+
 def test_prepared_requests_come_back_in_batches(tmp_path: Path, requests: list[billow.IssueInvoiceRequest]) -> None:
-    path = tmp_path / "requests"
-    assert prepared.write(path, requests) == ORDERS
-    batches = list(prepared.read(path, batch_items=400))
+    write(tmp_path / "requests", requests)
+    read = records.read(tmp_path / "requests", billow.IssueInvoiceRequest.FromString)
+    batches = list(records.batches(read, 400))
     assert [len(batch) for batch in batches] == [400, 400, 400, 300]
     assert [request for batch in batches for request in batch] == requests
 
@@ -138,9 +144,8 @@ def test_prepared_requests_come_back_in_batches(tmp_path: Path, requests: list[b
 def test_the_same_tables_make_the_same_bytes(
     tmp_path: Path, folder: Path, catalogue: mapping.Catalogue, requests: list[billow.IssueInvoiceRequest]
 ) -> None:
-    again = (mapping.request(order, catalogue, scale=str(SCALE)) for order in tables.orders(folder))
-    prepared.write(tmp_path / "first", requests)
-    prepared.write(tmp_path / "second", again)
+    write(tmp_path / "first", requests)
+    write(tmp_path / "second", (mapping.request(order, catalogue, scale=str(SCALE)) for order in tables.orders(folder)))
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
 
 
@@ -150,5 +155,5 @@ def test_an_interrupted_writing_leaves_no_file(tmp_path: Path, requests: list[bi
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prepared.write(tmp_path / "requests", interrupted())
+        write(tmp_path / "requests", interrupted())
     assert not (tmp_path / "requests").exists()
