@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from admin.audit.command import audit_command
 from admin.keys import key
 from admin.schema import migrate
 
@@ -13,5 +14,5 @@ def main() -> None:
     """Operate a Billow installation."""
 
 
-for command in (migrate, key):
+for command in (migrate, key, audit_command):
     main.add_command(command)

@@ -61,3 +61,4 @@ SEGMENT_INVOICES_MAX: Final = 50_000
 SEGMENT_BYTES_MAX: Final = 32 * 1024 * 1024  # of bodies before compression
 CLAIM_BATCHES_MAX: Final = 4_096  # outbox rows claimed at once by one worker: some seconds of single calls
 CLAIM_FETCH_INVOICES_MAX: Final = 4_000  # invoices whose blocks one statement reads: bounds what a claim can weigh
+SEGMENT_READ_BYTES_MAX: Final = 512 * 1024 * 1024  # the audit reads a segment whole; a sane one is far smaller

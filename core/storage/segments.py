@@ -82,6 +82,10 @@ class Columns:
         for name in NAMES:
             getattr(self, name).extend(getattr(more, name))
 
+    def slice(self, start: int, end: int) -> Columns:
+        """Returns the rows from `start` to before `end`."""
+        return Columns(*(getattr(self, name)[start:end] for name in NAMES))
+
 
 NAMES: Final = tuple(item.name for item in fields(Columns))
 

@@ -1,0 +1,53 @@
+"""P5: what Redis remembers is what the database says."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from admin.audit.check import Check, Sources
+from core.limits import NOT_FOUND_TTL_MS
+
+SAMPLE: Final = 2_000  # numbers looked up, the youngest of every range first: those are the cached ones
+SAMPLE_OF_RANGE: Final = 200
+AT_ONCE: Final = 500
+STALE_MS: Final = NOT_FOUND_TTL_MS + 1_000  # P7: a cached state may be behind for a second
+
+
+class CacheCheck(Check):
+    """Cached verification entries of a sample of invoices equal the rows; nothing that exists is cached as absent."""
+
+    name = "cached entries are right"
+    promise = "P5"
+
+    async def finish(self, sources: Sources) -> None:
+        """Compares, and looks again a little later at what differs before calling it a finding."""
+        if sources.cache is None:
+            self.report.notes.append("no cache to look at")
+            return
+        numbers: list[str] = []
+        async for item in sources.snapshot.ranges():
+            last = int(item.first_number) + item.used
+            numbers += [f"{last - back:020d}" for back in range(1, min(item.used, SAMPLE_OF_RANGE) + 1)]
+            if len(numbers) >= SAMPLE:
+                break
+        wrong = await self._differences(sources, numbers, count=True)
+        if wrong:
+            await asyncio.sleep(STALE_MS / 1_000)
+            for number, text in (await self._differences(sources, list(wrong), count=False)).items():
+                self.report.add(f"invoice {number}", text)
+
+    async def _differences(self, sources: Sources, numbers: list[str], *, count: bool) -> dict[str, str]:
+        """Returns what is cached wrongly, by number."""
+        wrong = {}
+        for start in range(0, len(numbers), AT_ONCE):
+            some = numbers[start : start + AT_ONCE]
+            cached = await sources.cache.entries(some) if sources.cache else {}
+            stored = await sources.reader.verification_entries(list(cached))
+            for number, entry in cached.items():
+                self.report.examined += count
+                if entry is None and number in stored:
+                    wrong[number] = "is cached as not found"
+                elif entry is not None and entry != stored.get(number):
+                    wrong[number] = f"is cached as {entry}, the database has {stored.get(number)}"
+        return wrong

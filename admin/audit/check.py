@@ -1,0 +1,44 @@
+"""What every check of the audit is, and what it may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from admin.audit.report import Report
+from admin.audit.snapshot import Snapshot
+from admin.audit.walk import Page
+from core.storage.mysql.pool import Node, Primary
+from core.storage.ports import InvoiceReader, ObjectStore, VerificationCache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Everything an audit reads. `sample`: how many invoices to recompute, None for all of them."""
+
+    snapshot: Snapshot
+    primary: Primary
+    replicas: Sequence[Node]
+    reader: InvoiceReader
+    objects: ObjectStore
+    cache: VerificationCache | None
+    sample: int | None
+
+
+class Check:
+    """One check: told of the start, every page of the walk and the end, it fills its report. Never raises findings."""
+
+    name = ""
+    promise = ""
+
+    def __init__(self) -> None:
+        self.report = Report(self.name, self.promise)
+
+    async def start(self, sources: Sources) -> None:
+        """Before the walk."""
+
+    def page(self, page: Page) -> None:
+        """Looks at one page of the walk; no I/O."""
+
+    async def finish(self, sources: Sources) -> None:
+        """After the walk."""
