@@ -134,7 +134,7 @@ def test_nothing_happens_at_import_time() -> None:
     calls = [
         f"{name}:{node.lineno}"
         for name, module in modules().items()
-        if name not in RUN_BY_IMPORT
+        if name not in RUN_BY_IMPORT and Path(name).name != "__main__.py"
         for node in module.body
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call | ast.Await)
     ]
