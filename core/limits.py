@@ -45,6 +45,11 @@ STREAM_BATCHES_MAX: Final = 8  # messages of one issuing stream worked on at onc
 # --- verification -----------------------------------------------------------------------------------------------
 PUBLIC_CHECKS_A_DAY_MAX: Final = 5  # of one invoice without a key (DOMAIN.md: commonly 5)
 VERIFICATION_YEARS_MAX: Final = 5  # older invoices are answered "too old" (DOMAIN.md)
+VERIFY_STREAM_BATCHES_MAX: Final = 4  # messages of one verifying stream worked on at once
+VERIFY_READ_ITEMS_MAX: Final = 1_000  # numbers of one look into the cache or the database
+VERIFY_WAITING_MAX: Final = 10_000  # single checks of one process waiting to be read before new ones are refused
+ABSENCES_MAX: Final = 20_000  # remembered by one process
+PUBLIC_COUNTS_MAX: Final = 100_000  # numbers one process counts by itself while Redis is away
 NOT_FOUND_TTL_MS: Final = 1_000  # P7: "not found" is remembered for at most a second
 
 # --- registry and callers ---------------------------------------------------------------------------------------

@@ -243,7 +243,11 @@ class IssueCache(Protocol):
         ...
 
     async def remember(self, issued: Sequence[Issued], seller_tax_ids: Mapping[int, str]) -> None:
-        """Remembers answers and verification entries and wakes the workers; 1 round trip."""
+        """Remembers answers and verification entries and wakes the workers; 1 round trip.
+
+        What is remembered already stays: a red-letter may have come in between. An invoice whose seller is not in
+        `seller_tax_ids` gets no entry.
+        """
         ...
 
 
@@ -255,11 +259,24 @@ class VerificationCache(Protocol):
         ...
 
     async def remember(self, found: Sequence[VerificationEntry], absent: Sequence[str]) -> None:
-        """Remembers entries, and absences for at most NOT_FOUND_TTL_MS (P7); 1 round trip."""
+        """Remembers entries that were read, and absences for at most NOT_FOUND_TTL_MS (P7); at most 1 round trip.
+
+        Entries remembered already stay: they may be newer than what was read.
+        """
         ...
 
-    async def count_public_check(self, number: str, day: int) -> int:
-        """Counts one more check of `number` without a key on `day` (yyyymmdd) and returns the count; 1 round trip."""
+    async def replace(self, entries: Sequence[VerificationEntry]) -> bool:
+        """Puts entries that have changed in the place of the old ones (P7); 1 round trip.
+
+        Returns False when the cache is away: it may then come back with the old ones.
+        """
+        ...
+
+    async def count_public_checks(self, numbers: Sequence[str], day: int) -> list[int]:
+        """Counts one more check without a key on `day` (yyyymmdd) of each number and returns the counts; 1 round trip.
+
+        While the cache is away each process counts for itself.
+        """
         ...
 
 

@@ -16,8 +16,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from core.settings import RedisSettings
+from core.storage.redis.keys import WAKE_STREAM
 
-STREAM: Final = "billow:{wake}"
+STREAM: Final = WAKE_STREAM
 GROUP: Final = "workers"
 MESSAGES_MAX: Final = 1_000  # taken at once: one look at the database serves them all
 

@@ -1,0 +1,39 @@
+"""Every key of Redis, with its type, its life and its hash tag. What is used in one command shares a tag.
+
+| key                         | type   | holds                              | life                          |
+|-----------------------------|--------|------------------------------------|-------------------------------|
+| billow:{r}:SELLER:REQUEST   | string | the answer to a request (values)   | redis.request_ttl_s           |
+| billow:{v}:NUMBER           | string | a verification entry (values)      | redis.verification_ttl_s      |
+| billow:{c}:DAY:NUMBER       | string | checks without a key on that day   | PUBLIC_CHECKS_TTL_S           |
+| billow:{wake}               | stream | calls for the workers              | about WAKE_MESSAGES_MAX calls |
+
+SELLER is the seller's key, an integer; REQUEST is printable ASCII of at most 64 characters and comes last, so no two
+keys collide. Absences ("not found") are not in Redis but in each process, see verification_cache.py.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+REQUEST_PREFIX: Final = "billow:{r}:"
+ENTRY_PREFIX: Final = "billow:{v}:"
+PUBLIC_CHECKS_PREFIX: Final = "billow:{c}:"
+WAKE_STREAM: Final = "billow:{wake}"
+
+PUBLIC_CHECKS_TTL_S: Final = 2 * 24 * 3_600  # longer than a day, whatever the clocks say
+WAKE_MESSAGES_MAX: Final = 1_000
+
+
+def request_key(seller_key: int, request_id: str) -> str:
+    """The key of the answer to a request."""
+    return f"{REQUEST_PREFIX}{seller_key}:{request_id}"
+
+
+def entry_key(number: str) -> str:
+    """The key of an invoice's verification entry."""
+    return ENTRY_PREFIX + number
+
+
+def public_checks_key(number: str, day: int) -> str:
+    """The key of the count of an invoice's checks without a key on a day, yyyymmdd."""
+    return f"{PUBLIC_CHECKS_PREFIX}{day}:{number}"
