@@ -4,6 +4,7 @@ import itertools
 from pathlib import Path
 
 import grpc
+
 from billow.errors.v1 import errors_pb2
 from billow.reasons import DOMAIN, REASONS
 
