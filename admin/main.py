@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from admin.audit.command import audit_command
-from admin.keys import key
+from admin.registry import key, number_range, seller, tenant
 from admin.schema import migrate
+from admin.status import status
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -14,5 +15,5 @@ def main() -> None:
     """Operate a Billow installation."""
 
 
-for command in (migrate, key, audit_command):
+for command in (migrate, tenant, key, seller, number_range, status, audit_command):
     main.add_command(command)

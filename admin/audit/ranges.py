@@ -14,8 +14,8 @@ UNIQUE_KEY: Final = (
 )
 # the index delivers the groups in order, so the server needs no memory for them
 DUPLICATES: Final = (
-    "SELECT seller_key, CONVERT(request_id USING latin1), COUNT(*) FROM invoices GROUP BY seller_key, request_id HAVING COUNT(*) > 1"
-    " ORDER BY seller_key, request_id LIMIT 1000"
+    "SELECT seller_key, CONVERT(request_id USING latin1), COUNT(*) FROM invoices"
+    " GROUP BY seller_key, request_id HAVING COUNT(*) > 1 ORDER BY seller_key, request_id LIMIT 1000"
 )
 NUMBERED: Final = (
     "SELECT COUNT(*), MIN(number), MAX(number), COALESCE(SUM(seller_key <> %s OR kind <> %s), 0) FROM invoices"
