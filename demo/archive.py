@@ -46,18 +46,21 @@ def ask(settings: ObjectStoreSettings, sql: str, *parameters: object) -> list[tu
 
 
 def archived(settings: ObjectStoreSettings, request_prefix: str) -> int:
-    """Counts the different invoices in the archive whose request id starts with a prefix."""
+    """Counts the different invoices whose request id starts with a prefix.
+
+    Different ones, because a worker that died may have left a segment that nobody uses.
+    """
     rows = ask(settings, "SELECT count(DISTINCT number) FROM archive WHERE starts_with(request_id, ?)", request_prefix)
     return int(rows[0][0]) if rows else 0
 
 
 def net_total_minor(settings: ObjectStoreSettings, request_prefix: str) -> int:
-    """Sums the net totals of the invoices whose request id starts with a prefix."""
-    rows = ask(
-        settings,
-        "SELECT coalesce(sum(net_total_minor), 0) FROM archive WHERE starts_with(request_id, ?)",
-        request_prefix,
-    )
+    """Sums the net totals of the different invoices whose request id starts with a prefix."""
+    sql = """
+        SELECT coalesce(sum(net_total_minor), 0)
+        FROM (SELECT DISTINCT number, net_total_minor FROM archive WHERE starts_with(request_id, ?))
+    """
+    rows = ask(settings, sql, request_prefix)
     return int(rows[0][0]) if rows else 0
 
 

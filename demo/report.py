@@ -21,8 +21,9 @@ from demo import archive
 BIN: Final = Path(sys.executable).parent
 SHOWN_LINES_MAX: Final = 12
 SHOWN_CHARS_MAX: Final = 900
-BY_SELLER: Final = """SELECT seller_tax_id, count(*) AS invoices, sum(gross_total_minor) / 100 AS gross, max(issued_at)
-FROM archive GROUP BY seller_tax_id ORDER BY gross DESC LIMIT 3"""
+BY_SELLER: Final = """\
+SELECT seller_tax_id, count(*) AS invoices, sum(gross_total_minor) // 100 AS yuan, min(number) AS first
+  FROM archive GROUP BY seller_tax_id ORDER BY yuan DESC LIMIT 3"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
