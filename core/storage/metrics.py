@@ -26,6 +26,9 @@ class StorageMetrics:
             ("node",),
             registry=registry,
         )
+        self._semi_sync = Gauge(
+            "billow_mysql_semi_sync", "1 while the primary waits for a replica at commit", ("node",), registry=registry
+        )
         self._reads = Counter("billow_reads", "Batched reads by the node asked", ("what", "source"), registry=registry)
 
     def cache(self, name: str, *, hits: int, misses: int) -> None:
@@ -44,6 +47,10 @@ class StorageMetrics:
             self._role.labels(name, other).set(other == role)
         if age_s is not None:
             self._lag.labels(name).set(age_s)
+
+    def semi_sync(self, address: Address, on: bool) -> None:
+        """Whether the primary waits for a replica before it answers a commit (P1)."""
+        self._semi_sync.labels(f"{address.host}:{address.port}").set(on)
 
     def read(self, what: str, source: str) -> None:
         """A batched read of something was answered by a source: replica or primary."""

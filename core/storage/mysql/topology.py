@@ -1,0 +1,246 @@
+"""Who is the primary, and which replicas are fresh enough: found out by looking, all the time.
+
+Every node is looked at each `probe_interval_ms` over a connection of its own: `@@read_only` tells the primary,
+semi-sync is reported. How fresh a replica is comes from GTIDs, not from Seconds_Behind_Master, which counts whole
+seconds and says 0 while a dead network goes unnoticed: the primary's position, read at a known time, is waited for on
+the replica (MASTER_GTID_WAIT on MariaDB, WAIT_FOR_EXECUTED_GTID_SET on MySQL). Once it is there, the replica has
+everything that was committed before that time. It is used until that time is `replica_lag_max_ms` ago, so no read is
+staler than that, whatever has happened to the replica, to the primary or to this process (P7). No privilege is needed
+beyond reading.
+
+A node that changes its role or goes away loses its pool, so that nobody waits for a dead one. Two writable nodes are
+nobody's primary: writing to either could lose invoices, so issuing waits until that is settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import aiomysql
+
+from core.settings import Address, MySQLSettings
+from core.storage.mysql.pool import Node, Primary, Replicas, is_away, rows, unavailable
+
+LOG = logging.getLogger(__name__)
+
+PROBE_TIMEOUT_MS: Final = 1_000
+PROBE_TIMEOUTS_MAX: Final = 3  # in a row, before a node that still accepts connections counts as away
+
+_FLAVOUR = "SELECT VERSION()"
+_SEMI_SYNC = "SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_%\\_status'"
+
+
+class Role(enum.StrEnum):
+    """What a node is now."""
+
+    PRIMARY = "primary"
+    REPLICA = "replica"
+    AWAY = "away"
+
+
+class TopologyMetrics(Protocol):
+    """What is reported of the nodes."""
+
+    def node(self, address: Address, *, role: str, age_s: float | None) -> None:
+        """A node was looked at: its role, and for a replica how old its state is at most."""
+
+    def semi_sync(self, address: Address, on: bool) -> None:
+        """Whether the primary waits for a replica before it answers a commit (P1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Flavour:
+    """The dialect of a server."""
+
+    look: str
+    wait: str
+
+
+MARIADB: Final = _Flavour(
+    look="SELECT @@GLOBAL.read_only, @@GLOBAL.gtid_binlog_pos", wait="SELECT MASTER_GTID_WAIT(%s, %s)"
+)
+MYSQL: Final = _Flavour(
+    look="SELECT @@GLOBAL.read_only, @@GLOBAL.gtid_executed", wait="SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %s)"
+)
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A node and what is known of it. `fresh_at`: everything committed before this moment is there."""
+
+    node: Node
+    role: Role = Role.AWAY
+    fresh_at: float = float("-inf")
+    timeouts: int = 0
+    connection: aiomysql.Connection | None = None
+    flavour: _Flavour | None = None
+
+
+@dataclass(slots=True)
+class _Position:
+    """The primary's position and when its reading began; `newer` is set once there is another."""
+
+    gtid: str
+    began_at: float
+    newer: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Topology:
+    """Watches the nodes of the settings and hands out the present primary and the fresh replicas.
+
+    `start` looks once and returns though no node may be there yet; `close` ends everything.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: MySQLSettings,
+        multi_statements: bool = False,
+        metrics: TopologyMetrics | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+        self._lag_max_s = settings.replica_lag_max_ms / 1_000
+        addresses = dict.fromkeys((settings.primary, *settings.replicas))
+        self._watched = [_Watched(Node(settings, address, multi_statements=multi_statements)) for address in addresses]
+        self._primary: Primary | None = None
+        self._fresh = Replicas(())
+        self._position = _Position("", float("-inf"))
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def primary(self) -> Primary:
+        """Returns the primary; raises STORAGE_UNAVAILABLE while none is known. No I/O."""
+        if self._primary is None:
+            raise unavailable("no primary is known")
+        return self._primary
+
+    def replicas(self) -> Replicas:
+        """Returns the replicas that are fresh enough at this moment, maybe none. No I/O."""
+        oldest = self._clock() - self._lag_max_s
+        fresh = tuple(
+            watched.node for watched in self._watched if watched.role is Role.REPLICA and watched.fresh_at >= oldest
+        )
+        if fresh != self._fresh.nodes:
+            self._fresh = Replicas(fresh)  # kept while it lasts: it takes its nodes in turn
+        return self._fresh
+
+    async def start(self) -> None:
+        """Looks at every node once, then goes on looking in the background."""
+        await asyncio.gather(*(self._look(watched) for watched in self._watched))
+        await asyncio.gather(*(self._look(watched) for watched in self._watched if watched.role is Role.REPLICA))
+        for watched in self._watched:
+            self._spawn(self._watch(watched))
+
+    async def close(self) -> None:
+        """Stops looking and closes all connections."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for watched in self._watched:
+            _hang_up(watched)
+            await watched.node.drop()
+
+    async def _watch(self, watched: _Watched) -> None:
+        """Looks at one node for ever; a replica as soon as there is a newer position to wait for."""
+        interval_s = self._settings.probe_interval_ms / 1_000
+        while True:
+            if watched.role is Role.REPLICA:
+                try:
+                    async with asyncio.timeout(interval_s):
+                        await self._position.newer.wait()
+                except TimeoutError:
+                    pass
+            else:
+                await asyncio.sleep(interval_s)
+            await self._look(watched)
+
+    async def _look(self, watched: _Watched) -> None:
+        """Looks at one node and draws the consequences."""
+        position = self._position  # of the primary, before this look
+        try:
+            async with asyncio.timeout((PROBE_TIMEOUT_MS + self._settings.replica_lag_max_ms) / 1_000):
+                role = await self._probe(watched, position)
+            watched.timeouts = 0
+        except Exception as error:
+            _hang_up(watched)
+            watched.timeouts += 1
+            if isinstance(error, TimeoutError) and watched.timeouts < PROBE_TIMEOUTS_MAX:
+                return
+            if not isinstance(error, TimeoutError) and not is_away(error):
+                LOG.exception("a look at %s failed", watched.node.address)
+            role = Role.AWAY
+        self._note(watched, role)
+
+    async def _probe(self, watched: _Watched, position: _Position) -> Role:
+        """Asks a node what it is, and a replica whether it has reached the position; 1 to 3 round trips."""
+        if watched.connection is None:
+            watched.connection = await self._connect(watched.node.address)
+            version = await rows(watched.connection, _FLAVOUR)
+            watched.flavour = MARIADB if "mariadb" in str(version[0][0]).lower() else MYSQL
+        connection, flavour = watched.connection, watched.flavour or MARIADB
+        began_at = self._clock()
+        read_only, gtid = (await rows(connection, flavour.look))[0]
+        if not read_only:
+            self._position = _Position(gtid, began_at)
+            position.newer.set()
+            if self._metrics is not None:
+                status = await rows(connection, _SEMI_SYNC)
+                on = any(value == "ON" for name, value in status if "slave" not in name and "replica" not in name)
+                self._metrics.semi_sync(watched.node.address, on)
+            return Role.PRIMARY
+        if position.began_at > watched.fresh_at:
+            reached = await rows(connection, flavour.wait, (position.gtid, self._lag_max_s))
+            if reached[0][0] == 0:
+                watched.fresh_at = position.began_at
+        return Role.REPLICA
+
+    async def _connect(self, address: Address) -> aiomysql.Connection:
+        """Opens a connection for looking, which is never lent."""
+        return await aiomysql.connect(
+            host=address.host,
+            port=address.port,
+            user=self._settings.user,
+            password=self._settings.password,
+            db=self._settings.database,
+            connect_timeout=self._settings.connect_timeout_ms / 1_000,
+            autocommit=True,
+        )
+
+    def _note(self, watched: _Watched, role: Role) -> None:
+        """Notes a node's role, drops its pool after a change, and settles who is the primary."""
+        if role is not watched.role:
+            LOG.info("%s:%s is %s now", watched.node.address.host, watched.node.address.port, role)
+            watched.role = role
+            watched.fresh_at = float("-inf") if role is not Role.REPLICA else watched.fresh_at
+            self._spawn(watched.node.drop())
+        writable = [item.node for item in self._watched if item.role is Role.PRIMARY]
+        if len(writable) != 1:
+            if len(writable) > 1:
+                names = ", ".join(f"{node.address.host}:{node.address.port}" for node in writable)
+                LOG.error("several nodes take writes, so none is used: %s", names)
+            self._primary = None
+        elif self._primary is None or self._primary.node is not writable[0]:
+            self._primary = Primary(writable[0])
+        if self._metrics is not None:
+            age_s = self._clock() - watched.fresh_at if role is Role.REPLICA else None
+            self._metrics.node(watched.node.address, role=role, age_s=age_s)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _hang_up(watched: _Watched) -> None:
+    """Closes the looking connection."""
+    connection, watched.connection = watched.connection, None
+    if connection is not None:
+        connection.close()
