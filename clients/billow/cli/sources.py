@@ -78,7 +78,7 @@ class JsonLines:
     is_table = False
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb", buffering=1024 * 1024)
+        self._path = path
         self.size = path.stat().st_size
         self._position = 0
 
@@ -88,7 +88,7 @@ class JsonLines:
 
     def rows(self, first_line: int) -> Iterator[tuple[int, Row | None, list[Fault], int]]:
         """See Source. Lines before ``first_line`` are passed over unread."""
-        with self._file as file:
+        with self._path.open("rb", buffering=1024 * 1024) as file:
             number = 0
             while raw := file.readline(LINE_BYTES_MAX + 1):
                 number += 1
@@ -123,33 +123,38 @@ class Csv:
     is_table = True
 
     def __init__(self, path: Path, columns: frozenset[str]) -> None:
-        self._raw = path.open("rb")
+        self._path = path
         self.size = path.stat().st_size
-        # bytes that are no UTF-8 become lone surrogates, which are refused entry by entry instead of ending the run
-        text = io.TextIOWrapper(self._raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        self._reader = csv.reader(text, strict=True)
-        self._text = text
-        try:
-            header = next(self._reader, None)
-        except csv.Error as error:
-            raise UnusableFile(f"{path}: its first line: {error}") from error
+        self._raw: io.BufferedReader | None = None
+        with self._open() as text:
+            try:
+                header = next(csv.reader(text, strict=True), None)
+            except csv.Error as error:
+                raise UnusableFile(f"{path}: its first line: {error}") from error
         if not header:
             raise UnusableFile(f"{path}: has no header line")
         self._header = [name.strip() for name in header]
         _check_columns(path, self._header, columns)
 
+    def _open(self) -> io.TextIOWrapper:
+        self._raw = self._path.open("rb")
+        # bytes that are no UTF-8 become lone surrogates, which are refused entry by entry instead of ending the run
+        return io.TextIOWrapper(self._raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
+
     def position(self) -> int:
         """Bytes read."""
-        return self.size if self._raw.closed else self._raw.tell()
+        return self.size if self._raw is None or self._raw.closed else self._raw.tell()
 
     def rows(self, first_line: int) -> Iterator[tuple[int, Row | None, list[Fault], int]]:
         """See Source. All lines are parsed, because a line break inside quotes is none of a row."""
         header = self._header
-        with self._text:
+        with self._open() as text:
+            reader = csv.reader(text, strict=True)
+            next(reader, None)
             while True:
-                line = self._reader.line_num + 1
+                line = reader.line_num + 1
                 try:
-                    cells = next(self._reader, None)
+                    cells = next(reader, None)
                 except csv.Error as error:
                     yield line, None, [("", f"not CSV: {error}")], 0
                     continue
