@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterable
 from importlib import metadata
 from string import Template
 from typing import Any, Final
 
-from stack import platform_processes
+from stack import loopback, platform_processes
 from stack.options import CHECKOUT, RunFolder, StackError
 from stack.state import State, write
 from stack.supervision import Program
 
 TEMPLATE: Final = CHECKOUT / "envoy" / "billow.yaml"
 DESCRIPTOR: Final = CHECKOUT / "envoy" / "billow.binpb"
-ANSWER_S: Final = 2.0
 CLUSTER: Final = "billow"
 
 
@@ -104,8 +101,4 @@ def answers(state: State) -> bool:
 
 def admin(state: State, path: str) -> str | None:
     """Returns an answer of Envoy's administration port, or None when it is not ready or does not answer in time."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{state.ports['envoy-admin']}/{path}", timeout=ANSWER_S) as reply:
-            return str(reply.read().decode())
-    except (urllib.error.URLError, OSError):
-        return None
+    return loopback.get(state.ports["envoy-admin"], f"/{path}")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from typing import Final
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from stack import loopback
 from stack.options import CHECKOUT, RunFolder, StackError, StackOptions
 from stack.state import State
 from stack.supervision import Program
@@ -70,7 +69,7 @@ def migrate(folder: RunFolder) -> None:
 def answers(state: State, name: str) -> bool:
     """Tells whether a process is well: a server by grpc.health.v1, a worker by its metrics."""
     if not name.startswith("server-"):
-        return scrape(state.ports[f"{name}-metrics"]) is not None
+        return loopback.get(state.ports[f"{name}-metrics"], "/metrics") is not None
     with grpc.insecure_channel(f"127.0.0.1:{state.ports[name]}") as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
@@ -78,12 +77,3 @@ def answers(state: State, name: str) -> bool:
         except grpc.RpcError:
             return False
     return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
-
-
-def scrape(port: int) -> str | None:
-    """Returns a process's metrics as text, or None when it does not answer within ANSWER_S."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=ANSWER_S) as response:
-            return str(response.read().decode())
-    except (urllib.error.URLError, OSError):
-        return None

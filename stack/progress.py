@@ -25,7 +25,7 @@ class Silent:
     """Shows nothing."""
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
+    def step(self, name: str) -> Iterator[None]:  # noqa: ARG002  # shows nothing
         """Wraps one step."""
         yield
 

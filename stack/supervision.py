@@ -219,7 +219,7 @@ class _UnixTransport(xmlrpc.client.Transport):
         super().__init__()
         self._path = path
 
-    def make_connection(self, host: object) -> http.client.HTTPConnection:
+    def make_connection(self, host: object) -> http.client.HTTPConnection:  # noqa: ARG002  # there is one place
         return _UnixConnection(self._path)
 
 

@@ -7,25 +7,23 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from core.settings import Address
-from stack import cache, edge, mariadb, platform_processes, ports, processes, seaweed, settings, state
+from stack import cache, edge, health, mariadb, platform_processes, ports, processes, seaweed, settings, state
+from stack.health import HEALTHY_S, Together, Waiter
 from stack.options import DEFAULT_RUN_DIR, RunFolder, StackError, StackOptions
 from stack.progress import Progress, Silent
 from stack.state import NODES, State
 from stack.supervision import ProcessState, Program, Supervisor
 
-HEALTHY_S: Final = 120.0  # a database may have to recover from a crash first
 STOP_S: Final = 40.0
-POLL_S: Final = 0.05
 DRAIN_SEEN_S: Final = 0.5  # Envoy reads a changed endpoint file within this time
-LOG_TAIL_LINES: Final = 15
 
 
 class Stack:
@@ -43,6 +41,10 @@ class Stack:
         self._options = options
         self._progress = progress or Silent()
         self._supervisor = Supervisor(self.folder)
+        self._together = Together()
+        self._waiter = Waiter(
+            folder=self.folder, supervisor=self._supervisor, progress=self._progress, together=self._together
+        )
 
     def __enter__(self) -> Self:
         self.up(with_owner=True)
@@ -50,6 +52,10 @@ class Stack:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.down()
+
+    def with_options(self, options: StackOptions) -> Stack:
+        """Returns the same stack, to be brought to other options by `up`."""
+        return Stack(run_dir=self.folder.root, options=options, progress=self._progress)
 
     # --- addresses ----------------------------------------------------------------------------------------------
 
@@ -182,7 +188,7 @@ class Stack:
         still = [name for name in wanted if name not in known or not known[name].pid]
         surplus = [name for name in known if name not in wanted]
         if not still and not surplus:
-            self._wait_all(wanted)
+            self._together.run([partial(self._waiter.wait, current, name) for name in wanted])
             return False
         self._reshape(current)
         return True
@@ -190,16 +196,20 @@ class Stack:
     def _start_all(self, current: State) -> None:
         """Starts everything: the stores side by side, the schema, then servers, workers and Envoy together."""
         parts = current.options.parts
-        with ThreadPoolExecutor() as pool:
-            needed = [pool.submit(self._start_mysql, current)] if "mysql" in parts else []
-            needed += [pool.submit(self._start_and_wait, "redis")] if "redis" in parts else []
-            rest = [pool.submit(self._start_s3, current)] if "s3" in parts else []  # servers do without it (P6)
-            for future in needed:
-                future.result()
-            rest += [pool.submit(self._start_and_wait, name) for name in platform_processes.names(current.options)]
-            rest += [pool.submit(self._start_and_wait, "envoy")] if "envoy" in parts else []
-            for future in rest:
-                future.result()
+        stores: list[Callable[[], None]] = []
+        if "mysql" in parts:
+            stores.append(lambda: self._start_mysql(current))
+        if "redis" in parts:
+            stores.append(lambda: self._start_and_wait(current, "redis"))
+        names = platform_processes.names(current.options) + (["envoy"] if "envoy" in parts else [])
+
+        def platform() -> None:
+            self._together.run(stores)
+            self._together.run([partial(self._start_and_wait, current, name) for name in names])
+
+        # servers do without the object store (P6): it may take its time
+        steps = [platform] + ([lambda: self._start_s3(current)] if "s3" in parts else [])
+        self._together.run(steps)
 
     def _start_mysql(self, current: State) -> None:
         """Starts both nodes, joins them and brings the schema up to date."""
@@ -208,7 +218,7 @@ class Stack:
                 mariadb.create_data(self.folder)
         self._supervisor.start(NODES)
         for node in NODES:
-            self._wait(node)
+            self._waiter.wait(current, node)
         with self._progress.step("replication"):
             mariadb.join(self.folder, current)
         with self._progress.step("schema"):
@@ -216,13 +226,13 @@ class Stack:
 
     def _start_s3(self, current: State) -> None:
         """Starts the object store and makes the archive's bucket."""
-        self._start_and_wait("s3")
+        self._start_and_wait(current, "s3")
         with self._progress.step("bucket"):
             seaweed.create_bucket(current)
 
-    def _start_and_wait(self, name: str) -> None:
+    def _start_and_wait(self, current: State, name: str) -> None:
         self._supervisor.start([name])
-        self._wait(name)
+        self._waiter.wait(current, name)
 
     def _stop_all(self) -> bool:
         """Stops the edge and the platform first, the stores after them, then whatever carries this stack's mark."""
@@ -319,7 +329,7 @@ class Stack:
 
     def start(self, name: str) -> None:
         """Starts a stopped process and waits until it is healthy."""
-        self._start_and_wait(name)
+        self._start_and_wait(self.state, name)
 
     def restart(self, name: str) -> None:
         """Stops a process in an orderly way, starts it again and waits until it is healthy."""
@@ -328,56 +338,15 @@ class Stack:
 
     def healthy(self, name: str) -> bool:
         """Asks a process whether it is well, in its own protocol; blocks for at most some seconds."""
-        return self._check(name)()
+        return health.answers(self.folder, self.state, name)
 
     def wait_healthy(self, name: str, *, timeout_s: float = HEALTHY_S) -> None:
         """Waits until a process is well, restarts included; raises StackError after the timeout."""
-        self._wait(name, timeout_s=timeout_s, patient=True)
+        self._waiter.wait(self.state, name, timeout_s=timeout_s, patient=True)
 
     def replication(self) -> mariadb.ReplicationStatus:
         """How the two databases stand to each other."""
         return mariadb.replication(self.folder, self.state)
-
-    def _check(self, name: str) -> Callable[[], bool]:
-        """Returns the health check of a process."""
-        current = self.state
-        if name in NODES:
-            return lambda: mariadb.answers(self.folder, current, name)
-        if name == "redis":
-            return lambda: cache.answers(current)
-        if name == "s3":
-            return lambda: seaweed.answers(current)
-        if name == "envoy":
-            return lambda: edge.answers(current)
-        return lambda: platform_processes.answers(current, name)
-
-    def _wait_all(self, names: list[str]) -> None:
-        with ThreadPoolExecutor() as pool:
-            for future in [pool.submit(self._wait, name) for name in names]:
-                future.result()
-
-    def _wait(self, name: str, *, timeout_s: float = HEALTHY_S, patient: bool = False) -> None:
-        """Waits until a process is well. Unless patient, a process that ends instead is an error at once."""
-        check = self._check(name)
-        deadline = time.monotonic() + timeout_s
-        with self._progress.step(name):
-            while not check():
-                known = self._supervisor.states()[name]
-                if known.state == "FATAL" or (known.state == "BACKOFF" and not patient):
-                    raise StackError(f"{name} does not start: {known.detail}\n{self.log_tail(name)}")
-                if time.monotonic() > deadline:
-                    raise StackError(f"{name} is not well after {timeout_s:.0f} s\n{self.log_tail(name)}")
-                time.sleep(POLL_S)
-
-    def log_tail(self, name: str, lines: int = LOG_TAIL_LINES) -> str:
-        """Returns the last lines of a process's log."""
-        path = self.folder.log(name)
-        if not path.exists():
-            return f"(no log {path})"
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 256 * lines))
-            text = file.read().decode(errors="replace")
-        return "\n".join(["last lines of " + str(path) + ":", *text.splitlines()[-lines:]])
 
     def _require_running(self) -> None:
         if not self._supervisor.alive():

@@ -1,0 +1,5 @@
+"""`python -m stack`: the whole system on one machine."""
+
+from stack.command import main
+
+main()

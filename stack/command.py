@@ -1,0 +1,131 @@
+"""The command `python -m stack`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from stack import doctor, progress, state, status
+from stack.options import ALL_PARTS, DATA_STORES, DEFAULT_RUN_DIR, StackError, StackOptions
+from stack.system import Stack
+
+
+class _Command(click.Group):
+    """Shows a StackError as one message, without a traceback, and exits 1."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Runs the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except StackError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_RUN_DIR,
+    envvar="BILLOW_RUN_DIR",
+    help="Folder of data, logs and configuration (default: run/ in the checkout).",
+)
+@click.pass_context
+def main(context: click.Context, run_dir: Path) -> None:
+    """The whole of Billow on this machine, as private processes on loopback."""
+    console = Console(stderr=True)
+    context.obj = Stack(run_dir=run_dir, progress=progress.for_console(console))
+
+
+@main.command()
+@click.option("--servers", type=int, help="Server processes (default: one a core).")
+@click.option("--workers", type=int, help="Worker processes (default: 1).")
+@click.option("--only", type=click.Choice(["all", "stores"]), help="Start everything, or only the data stores.")
+@click.pass_obj
+def up(stack: Stack, servers: int | None, workers: int | None, only: str | None) -> None:
+    """Start what does not run and wait until all is healthy. Data of earlier starts is kept."""
+    doctor.require_all(stack.folder.root)
+    remembered = state.load(stack.folder)
+    options = remembered.options if remembered else StackOptions()
+    if servers is not None:
+        options = replace(options, servers=servers)
+    if workers is not None:
+        options = replace(options, workers=workers)
+    if only is not None:
+        options = replace(options, parts=DATA_STORES if only == "stores" else ALL_PARTS)
+    began = time.monotonic()
+    started = stack.with_options(options).up()
+    took_s = time.monotonic() - began
+    click.echo(f"up after {took_s:.1f} s" if started else "already running, and healthy")
+    if "envoy" in options.parts:
+        address = stack.envoy
+        click.echo(f"gRPC, gRPC-Web and JSON: {address.host}:{address.port}    settings: {stack.config_path}")
+
+
+@main.command()
+@click.pass_obj
+def down(stack: Stack) -> None:
+    """Stop everything that `up` started. Data and logs are kept."""
+    click.echo("down" if stack.down() else "nothing was running")
+
+
+@main.command("status")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_obj
+def show_status(stack: Stack, as_json: bool) -> None:
+    """Show processes, replication and rates. Exits 1 unless all is well."""
+    report = status.collect(stack)
+    if as_json:
+        click.echo(json.dumps(report.to_json()))
+    elif report.processes:
+        Console().print(status.render(report))
+    else:
+        click.echo(f"no stack runs in {report.run_dir}")
+    sys.exit(0 if report.healthy else 1)
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on showing what is added.")
+@click.option("-n", "--lines", type=int, default=40, show_default=True, help="How many of the last lines.")
+@click.pass_obj
+def logs(stack: Stack, name: str | None, follow: bool, lines: int) -> None:
+    """Show the log of process NAME, or of all."""
+    files = [stack.folder.log(name)] if name else sorted(stack.folder.logs.glob("*.log"))
+    if not files or not files[0].exists():
+        known = ", ".join(sorted(path.stem for path in stack.folder.logs.glob("*.log"))) or "none yet"
+        raise StackError(f"no log of {name or 'anything'}; there are: {known}")
+    command = ["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, files)]
+    sys.exit(subprocess.run(command, check=False).returncode)
+
+
+@main.command()
+@click.argument("sizes", nargs=-1, required=True, metavar="server=N | worker=N …")
+@click.pass_obj
+def scale(stack: Stack, sizes: tuple[str, ...]) -> None:
+    """Run more or fewer servers or workers. The others, and Envoy, are not disturbed."""
+    wanted: dict[str, int] = {}
+    for size in sizes:
+        kind, _, number = size.partition("=")
+        if kind not in ("server", "worker") or not number.isdigit():
+            raise StackError(f"{size!r} is neither server=N nor worker=N")
+        wanted[kind] = int(number)
+    stack.scale(servers=wanted.get("server"), workers=wanted.get("worker"))
+    options = stack.state.options
+    click.echo(f"{options.server_count} servers, {options.worker_count} workers")
+
+
+@main.command("doctor")
+@click.pass_obj
+def show_doctor(stack: Stack) -> None:
+    """Look whether this machine has what a stack needs. Exits 1 if something is missing."""
+    findings = doctor.examine(stack.folder.root)
+    for finding in findings:
+        click.echo(f"{'missing' if finding.remedy else 'ok':8}{finding.name:20}{finding.remedy or finding.found}")
+    sys.exit(1 if any(finding.remedy for finding in findings) else 0)
