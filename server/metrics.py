@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from core.settings import Address
+
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 ITEMS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 
 
 class ServerMetrics:
-    """Rates and durations of calls and commits; implements the metrics ports of Guard and Lane."""
+    """Implements the metrics ports of Guard and Lane, of the topology and of the Redis adapters."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         calls = "RPCs by method and gRPC code"
@@ -35,6 +37,20 @@ class ServerMetrics:
             registry=registry,
         )
         self._queued = Gauge("billow_queued_items", "Items waiting or under way by lane", ("lane",), registry=registry)
+        self._cache = Counter(
+            "billow_cache_lookups", "Lookups by cache and result", ("cache", "result"), registry=registry
+        )
+        self._redis_away = Gauge("billow_redis_away", "1 while Redis counts as away", registry=registry)
+        self._node = Gauge("billow_node_role", "1 for the present role of a node", ("node", "role"), registry=registry)
+        self._node_age = Gauge(
+            "billow_node_age_seconds", "How old a replica's state is at most", ("node",), registry=registry
+        )
+        self._semi_sync = Gauge(
+            "billow_semi_sync",
+            "1 while the primary waits for a replica before it answers",
+            ("node",),
+            registry=registry,
+        )
 
     def call(self, method: str) -> Callable[[str, float], None]:
         """Returns what notes one call of the method: its gRPC code and duration in seconds."""
@@ -64,3 +80,24 @@ class ServerMetrics:
     def replayed(self, lane: str, items: int) -> None:
         """So many items were answered from memory."""
         self._replayed.labels(lane).inc(items)
+
+    def cache(self, name: str, *, hits: int, misses: int) -> None:
+        """Lookups in a cache."""
+        self._cache.labels(name, "hit").inc(hits)
+        self._cache.labels(name, "miss").inc(misses)
+
+    def redis_away(self, away: bool) -> None:
+        """Redis counts as away from now on, or as back."""
+        self._redis_away.set(away)
+
+    def node(self, address: Address, *, role: str, age_s: float | None) -> None:
+        """A node was looked at: its role, and for a replica how old its state is at most."""
+        name = f"{address.host}:{address.port}"
+        for known in ("primary", "replica", "away"):
+            self._node.labels(name, known).set(role == known)
+        if age_s is not None:
+            self._node_age.labels(name).set(age_s)
+
+    def semi_sync(self, address: Address, on: bool) -> None:
+        """Whether the primary waits for a replica before it answers a commit (P1)."""
+        self._semi_sync.labels(f"{address.host}:{address.port}").set(on)
