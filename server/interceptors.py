@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import grpc
 from google.protobuf import message_factory
@@ -111,7 +111,7 @@ class Guard:
                 call = await call_of(context, access)
                 response = (await target(_parsed(parse, raw), call)).SerializeToString()
             except Exception as error:  # noqa: BLE001 (the border: every error becomes a status)
-                await _fail(error, call, context, method, note, began)
+                await _fail(error, call, context, _Running(method.full_name, note, began))
             note("OK", time.perf_counter() - began)
             return response
 
@@ -136,7 +136,7 @@ class Guard:
                 async for response in target(parsed(raws), call):
                     yield response.SerializeToString()
             except Exception as error:  # noqa: BLE001 (the border: every error becomes a status)
-                await _fail(error, call, context, method, note, began)
+                await _fail(error, call, context, _Running(method.full_name, note, began))
             note("OK", time.perf_counter() - began)
 
         return handle
@@ -168,14 +168,15 @@ def _parsed(parse: Callable[[bytes], Message], raw: bytes) -> Message:
         raise BillowError(Reason.MALFORMED_MESSAGE, "the bytes are not a message of this method") from error
 
 
-async def _fail(
-    error: Exception,
-    call: Call | None,
-    context: Any,
-    method: MethodDescriptor,
-    note: Callable[[str, float], None],
-    began: float,
-) -> NoReturn:
+class _Running(NamedTuple):
+    """A call under way: its method, what notes its end, and when it began."""
+
+    method: str
+    note: Callable[[str, float], None]
+    began: float
+
+
+async def _fail(error: Exception, call: Call | None, context: Any, running: _Running) -> NoReturn:
     """Ends a call with the status of an error."""
     request_id = call.request_id if call is not None else uuid.uuid4().hex
     if isinstance(error, TimeoutError):
@@ -184,11 +185,11 @@ async def _fail(
     elif not isinstance(error, BillowError):
         if isinstance(error, grpc.aio.AbortError | asyncio.CancelledError):
             raise error
-        LOG.error("call failed", extra={"method": method.full_name, "request_id": request_id}, exc_info=error)
+        LOG.error("call failed", extra={"method": running.method, "request_id": request_id}, exc_info=error)
         error = BillowError(Reason.INTERNAL, "a fault inside Billow")
     status = errors.status(error, request_id)
     code = _STATUS_CODES[status.code]
-    note(code.name, time.perf_counter() - began)
+    running.note(code.name, time.perf_counter() - running.began)
     trailing = ((STATUS_DETAILS, status.SerializeToString()), (REQUEST_ID, request_id))
     await context.abort(code, error.message, trailing)
     raise AssertionError("abort returned")

@@ -60,7 +60,7 @@ class IssuanceHandlers(ReadingHandlers):
     async def StreamIssueInvoices(  # noqa: N802 (the contract's name)
         self, requests: AsyncIterator[issuance_pb2.StreamIssueInvoicesRequest], call: Call
     ) -> AsyncIterator[issuance_pb2.StreamIssueInvoicesResponse]:
-        """Issues batch after batch; up to STREAM_BATCHES_MAX messages are under way at once, answers keep their order."""
+        """Issues batch after batch; up to STREAM_BATCHES_MAX messages are under way at once, answers keep order."""
 
         async def answer(
             request: issuance_pb2.StreamIssueInvoicesRequest,
