@@ -42,7 +42,8 @@ class Row(NamedTuple):
 
 INVOICE_COLUMNS: Final = (
     "number, seller_key, CONVERT(request_id USING latin1), kind, color, issued_at_us,"
-    " net_total_minor, tax_total_minor, gross_total_minor, COALESCE(buyer_tax_id, ''), body_sha256, batch_id, batch_position"
+    " net_total_minor, tax_total_minor, gross_total_minor, COALESCE(buyer_tax_id, ''), body_sha256,"
+    " batch_id, batch_position"
 )
 
 
