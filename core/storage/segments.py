@@ -104,6 +104,7 @@ def write(columns: Columns) -> bytes:
         compression_level={name: ZSTD_LEVEL for name in NAMES if name != INCOMPRESSIBLE},
         write_statistics=[name for name in NAMES if name not in ("body", INCOMPRESSIBLE)],
         write_page_index=True,
+        write_page_checksum=True,
         store_schema=False,
     )
     with writer:
@@ -135,7 +136,7 @@ def _columns(file: pq.ParquetFile, group: int) -> Columns:
 def open_parquet(source: Any, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
     """Opens a segment and checks its format; raises SegmentCorrupt."""
     try:
-        file = pq.ParquetFile(source, metadata=metadata, pre_buffer=False)
+        file = pq.ParquetFile(source, metadata=metadata, pre_buffer=False, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise SegmentCorrupt(f"not a Parquet file: {error}") from error
     check_format(file.metadata)
