@@ -40,6 +40,10 @@ class ServerMetrics:
         self._cache = Counter(
             "billow_cache_lookups", "Lookups by cache and result", ("cache", "result"), registry=registry
         )
+        self._verified = Counter("billow_verified_items", "Checks by outcome", ("outcome",), registry=registry)
+        self._reads = Counter(
+            "billow_reads", "Batched reads by what was read and who answered", ("what", "source"), registry=registry
+        )
         self._redis_away = Gauge("billow_redis_away", "1 while Redis counts as away", registry=registry)
         self._node = Gauge("billow_node_role", "1 for the present role of a node", ("node", "role"), registry=registry)
         self._node_age = Gauge(
@@ -101,3 +105,11 @@ class ServerMetrics:
     def semi_sync(self, address: Address, on: bool) -> None:
         """Whether the primary waits for a replica before it answers a commit (P1)."""
         self._semi_sync.labels(f"{address.host}:{address.port}").set(on)
+
+    def verified(self, outcome: str, items: int) -> None:
+        """So many checks had this outcome."""
+        self._verified.labels(outcome).inc(items)
+
+    def read(self, what: str, source: str) -> None:
+        """A batched read of something was answered by a source: replica or primary."""
+        self._reads.labels(what, source).inc()
