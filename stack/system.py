@@ -115,6 +115,7 @@ class Stack:
         If it fails, whatever this call started from nothing is stopped again; the logs stay.
         """
         with self._lock():
+            self._together.failed.clear()
             current = self._prepare()
             if self._supervisor.alive():
                 return self._complete(current)
@@ -262,6 +263,7 @@ class Stack:
     def scale(self, *, servers: int | None = None, workers: int | None = None) -> None:
         """Adds or drains server and worker processes; the others, and Envoy, run on undisturbed."""
         with self._lock():
+            self._together.failed.clear()
             before = self.state
             options = replace(
                 before.options,

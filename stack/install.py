@@ -1,0 +1,122 @@
+"""Installs what Billow needs: `python3 -m stack.install`, with nothing but the standard library.
+
+Debian packages by apt-get as root or through sudo without a password (otherwise the line to run is printed), and the
+virtual environment `.venv` with everything from the two pyproject.toml. May be run again at any time; when nothing
+changed it takes a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = CHECKOUT / ".venv"
+STAMP = ENVIRONMENT / ".billow-installed"
+REQUIREMENTS = (CHECKOUT / "pyproject.toml", CHECKOUT / "clients" / "pyproject.toml")
+TARGETS = ("-e", "clients", "-e", ".[stack,demo,dev]")
+PYTHON_MIN = (3, 11)
+LOCK_WAIT_S = 300  # for another apt-get, as on a machine that has just started
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# a program that must be there, and the Debian package it comes in
+PROGRAMS = (
+    ("mariadbd", "mariadb-server"),
+    ("mariadb-install-db", "mariadb-server"),
+    ("redis-server", "redis-server"),
+    ("setpriv", "util-linux"),
+)
+
+
+class InstallError(RuntimeError):
+    """Something could not be installed; the text says what to do."""
+
+
+def main() -> None:
+    """Installs everything, telling each step; exits 1 with what to do when it cannot."""
+    began = time.monotonic()
+    try:
+        if sys.version_info < PYTHON_MIN:
+            raise InstallError(f"Billow needs Python 3.11 or newer; this is {sys.version.split()[0]}")
+        changed = [install_packages(missing_packages()), install_environment()]
+    except InstallError as error:
+        print(f"setup: {error}", file=sys.stderr)
+        sys.exit(1)
+    state = f"done in {time.monotonic() - began:.0f} s" if any(changed) else "nothing to do"
+    print(f"setup: {state}")
+
+
+def missing_packages() -> list[str]:
+    """Returns the Debian packages whose programs are not there."""
+    path = os.environ.get("PATH", "") + ":" + SYSTEM_PATH
+    packages = {package for program, package in PROGRAMS if shutil.which(program, path=path) is None}
+    if importlib.util.find_spec("ensurepip") is None and not ENVIRONMENT.exists():
+        packages.add("python3-venv")
+    return sorted(packages)
+
+
+def install_packages(packages: Sequence[str]) -> bool:
+    """Installs Debian packages without starting their services, and tells whether there was anything to do."""
+    if not packages:
+        return False
+    line = f"apt-get install --yes --no-install-recommends {' '.join(packages)}"
+    if shutil.which("apt-get") is None:
+        raise InstallError(
+            f"this is not Debian or Ubuntu: install what they call {', '.join(packages)}, then run again"
+        )
+    if os.geteuid() == 0:
+        prefix = ["env"]
+    elif shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode == 0:
+        prefix = ["sudo", "-n", "env"]
+    else:
+        raise InstallError(f"run this once, then again `make setup`:\n    sudo {line}")
+    # At runlevel 1 Debian's scripts start no services (under systemd they may: harmless, Billow uses other ports).
+    prefix += ["RUNLEVEL=1", "DEBIAN_FRONTEND=noninteractive"]
+    wait = ["-o", f"DPkg::Lock::Timeout={LOCK_WAIT_S}"]
+    install = [*prefix, *line.split(), *wait]
+    print(f"setup: Debian packages {', '.join(packages)}", flush=True)
+    if subprocess.run(install, stdout=subprocess.DEVNULL).returncode == 0:
+        return True
+    print("setup: refreshing the package lists", flush=True)
+    subprocess.run([*prefix, "apt-get", "update", *wait], stdout=subprocess.DEVNULL)
+    if subprocess.run(install, stdout=subprocess.DEVNULL).returncode != 0:
+        raise InstallError(f"apt-get failed; try it by hand:\n    {line}")
+    return True
+
+
+def stamp() -> str:
+    """Returns what the environment depends on: both pyproject.toml, where the checkout lies, and the Python version."""
+    digest = hashlib.sha256(f"{CHECKOUT} {sys.version}".encode())
+    for path in REQUIREMENTS:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def install_environment() -> bool:
+    """Makes `.venv` and installs into it, and tells whether there was anything to do."""
+    wanted = stamp()
+    if STAMP.exists() and STAMP.read_text() == wanted:
+        return False
+    python = ENVIRONMENT / "bin" / "python"
+    if not python.exists():
+        print("setup: virtual environment .venv", flush=True)
+        venv.create(ENVIRONMENT, with_pip=True, clear=True)
+    print("setup: Python packages (about 400 MB on a first run)", flush=True)
+    quiet = [] if sys.stdout.isatty() else ["--quiet", "--progress-bar", "off"]
+    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *quiet, *TARGETS]
+    if subprocess.run(command, cwd=CHECKOUT).returncode != 0:
+        raise InstallError("pip failed; its message is above. Run `make setup` again when it is remedied")
+    STAMP.write_text(wanted)
+    return True
+
+
+if __name__ == "__main__":
+    main()
