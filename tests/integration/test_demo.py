@@ -40,5 +40,5 @@ def test_every_order_is_issued_verified_archived_and_replayed(tmp_path: Path) ->
         assert expected | {"replayed": ORDERS} == {name: second[name] for name in (*expected, "replayed")}
     finally:
         subprocess.run(
-            [sys.executable, "-m", "stack", "down", "--run-dir", str(tmp_path / "run")], cwd=ROOT, capture_output=True
+            [sys.executable, "-m", "stack", "--run-dir", str(tmp_path / "run"), "down"], cwd=ROOT, capture_output=True
         )
