@@ -15,12 +15,13 @@ from typing import Any, Final
 import click
 
 from admin.command import json_option, print_json, run, settings_option
+from admin.nodes import open_nodes
 from core.domain.errors import BillowError, Reason
 from core.domain.kinds import InvoiceKind
 from core.domain.parties import Party
 from core.domain.profile import CN
 from core.settings import Settings
-from core.storage.mysql.pool import Node, Primary, Replicas
+from core.storage.mysql.pool import Replicas
 from core.storage.mysql.registry import MySQLRegistryStore
 from core.storage.ports import SellerRecord
 from core.storage.registry_port import SCOPES, ApiKeyRecord, NumberRangeRecord, RegistryStore, TenantRecord
@@ -54,12 +55,8 @@ def number_range() -> None:
 @asynccontextmanager
 async def _registry(settings: Settings) -> AsyncIterator[RegistryStore]:
     """Opens the registry on the primary."""
-    node = Node(settings.mysql, settings.mysql.primary)
-    primary = Primary(node)
-    try:
-        yield MySQLRegistryStore(primary=lambda: primary, replicas=lambda: Replicas(()))
-    finally:
-        await node.drop()
+    async with open_nodes(settings) as nodes:
+        yield MySQLRegistryStore(primary=lambda: nodes.primary, replicas=lambda: Replicas(()))
 
 
 def _now_us() -> int:

@@ -8,10 +8,11 @@ from typing import Any, Final
 import click
 
 from admin.command import json_option, print_json, print_table, run, settings_option
+from admin.nodes import open_nodes
 from core.domain.errors import BillowError
 from core.settings import Settings
 from core.storage.mysql.outbox import MySQLOutboxStore
-from core.storage.mysql.pool import Node, Primary, read
+from core.storage.mysql.pool import Node, read
 
 # numbers used are invoices issued: counting the rows of a large table would take seconds
 COUNTS: Final = (
@@ -45,23 +46,19 @@ def status(*, settings: Settings, as_json: bool) -> None:
 
 async def _status(settings: Settings) -> dict[str, Any]:
     """Asks the primary and every replica; a replica that does not answer is shown as away."""
-    nodes = [Node(settings.mysql, address) for address in (settings.mysql.primary, *settings.mysql.replicas)]
-    primary = Primary(nodes[0])
-    try:
-        counts = (await primary.rows(COUNTS))[0]
-        batches, oldest_us = await MySQLOutboxStore(primary=lambda: primary).backlog()
+    async with open_nodes(settings) as nodes:
+        counts = (await nodes.primary.rows(COUNTS))[0]
+        batches, oldest_us = await MySQLOutboxStore(primary=lambda: nodes.primary).backlog()
         lag_s = (time.time_ns() // 1_000 - oldest_us) / 1_000_000 if batches else 0.0
         found: dict[str, Any] = {
             **{name: int(value) for name, value in zip(COUNT_NAMES, counts, strict=True)},
             "waiting_batches": batches,
             "archive_lag_s": round(max(0.0, lag_s), 1),
+            "primary": f"{nodes.primary.node.address.host}:{nodes.primary.node.address.port}",
         }
-        for node in nodes[1:]:
+        for node in nodes.replicas:
             found[f"replica_{node.address.host}:{node.address.port}"] = await _replica(node)
         return found
-    finally:
-        for node in nodes:
-            await node.drop()
 
 
 async def _replica(node: Node) -> str:

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from core.settings import Settings
 from core.storage.mysql.outbox import MySQLOutboxStore
-from core.storage.mysql.pool import Node, Primary
+from core.storage.mysql.topology import Topology
 from core.storage.objects.s3 import open_s3
 from core.storage.redis.wake import RedisWakeSource
 from workers.archive import ArchiveJob, LagJob
@@ -39,11 +39,12 @@ async def working(
     async with AsyncExitStack() as stack:
         served, thread = start_http_server(metrics_port, addr="127.0.0.1", registry=registry)
         stack.callback(thread.join)
+        stack.callback(served.server_close)
         stack.callback(served.shutdown)
-        node = Node(settings.mysql, settings.mysql.primary)
-        stack.push_async_callback(node.drop)
-        primary = Primary(node)
-        outbox = MySQLOutboxStore(primary=lambda: primary)
+        topology = Topology(settings=settings.mysql)
+        stack.push_async_callback(topology.close)
+        await topology.start()
+        outbox = MySQLOutboxStore(primary=topology.primary)
         wake = RedisWakeSource(
             settings=settings.redis, consumer=f"worker-{slot}", wait_max_ms=settings.worker.idle_wait_ms
         )

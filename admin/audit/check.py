@@ -9,7 +9,7 @@ from admin.audit.report import Report
 from admin.audit.snapshot import Snapshot
 from admin.audit.walk import Page
 from core.storage.mysql.pool import Node, Primary
-from core.storage.ports import InvoiceReader, ObjectStore, VerificationCache
+from core.storage.ports import InvoiceReader, IssueCache, ObjectStore, VerificationCache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,8 @@ class Sources:
     replicas: Sequence[Node]
     reader: InvoiceReader
     objects: ObjectStore
-    cache: VerificationCache | None
+    answers: IssueCache
+    entries: VerificationCache
     sample: int | None
 
 

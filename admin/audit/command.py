@@ -14,10 +14,13 @@ from admin.audit.check import Sources
 from admin.audit.run import Outcome, all_checks, audit
 from admin.audit.snapshot import open_snapshot
 from admin.command import json_option, print_json, print_table, run, settings_option
+from admin.nodes import open_nodes
 from core.settings import Settings
-from core.storage.mysql.pool import Node, Primary
 from core.storage.mysql.reader import PrimaryReader
 from core.storage.objects.s3 import open_s3
+from core.storage.redis.issue_cache import RedisIssueCache
+from core.storage.redis.link import RedisLink
+from core.storage.redis.verification_cache import RedisVerificationCache
 
 EXIT_FINDINGS: Final = 1
 
@@ -63,19 +66,17 @@ async def _audit(settings: Settings, *, sample: int | None) -> Outcome:
 async def open_sources(settings: Settings, *, sample: int | None) -> AsyncIterator[Sources]:
     """Opens everything an audit reads."""
     async with AsyncExitStack() as stack:
-        node = Node(settings.mysql, settings.mysql.primary)
-        stack.push_async_callback(node.drop)
-        replicas = [Node(settings.mysql, address) for address in settings.mysql.replicas]
-        for replica in replicas:
-            stack.push_async_callback(replica.drop)
-        primary = Primary(node)
+        nodes = await stack.enter_async_context(open_nodes(settings))
+        link = RedisLink(settings=settings.redis)
+        stack.push_async_callback(link.close)
         yield Sources(
-            snapshot=await stack.enter_async_context(open_snapshot(primary)),
-            primary=primary,
-            replicas=replicas,
-            reader=PrimaryReader(primary=lambda: primary),
+            snapshot=await stack.enter_async_context(open_snapshot(nodes.primary)),
+            primary=nodes.primary,
+            replicas=nodes.replicas,
+            reader=PrimaryReader(primary=lambda: nodes.primary),
             objects=await stack.enter_async_context(open_s3(settings.object_store)),
-            cache=None,
+            answers=RedisIssueCache(link=link, settings=settings.redis),
+            entries=RedisVerificationCache(link=link, settings=settings.redis),
             sample=sample,
         )
 
@@ -97,4 +98,5 @@ def _print(outcome: Outcome) -> None:
             click.echo(f"FINDING  {report.promise} {report.name}: and {report.findings - len(report.listed)} more")
         for note in report.notes:
             click.echo(f"note     {report.promise} {report.name}: {note}")
+    click.echo(f"reading apart from the checks: {outcome.reading_s:.2f} s")
     click.echo("no findings" if not outcome.findings else f"{outcome.findings} findings")

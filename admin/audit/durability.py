@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -21,9 +22,10 @@ EXACT: Final = {
 }
 VARIABLES: Final = (
     "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_bin', 'innodb_flush_log_at_trx_commit', 'sync_binlog')"
-    " OR Variable_name LIKE 'rpl_semi_sync%%'"
+    " OR Variable_name LIKE 'rpl_semi_sync%'"
 )
-STATUS: Final = "SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync%%'"
+SEMI_SYNC: Final = re.compile(r"^rpl_semi_sync_(?:master|source)_")
+STATUS: Final = "SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync%'"
 COUNT: Final = (
     "SELECT COUNT(*), COALESCE(BIT_XOR(CRC32(CONCAT(number, HEX(body_sha256)))), 0) FROM invoices"
     " WHERE number BETWEEN %s AND %s"
@@ -54,7 +56,7 @@ class DurabilityCheck(Check):
     async def _ask(sources: Sources, sql: str) -> dict[str, str]:
         """Returns variables by name; those of semi-sync under one name for MariaDB and MySQL."""
         found = {}
-        for name, value in await sources.primary.rows(sql.replace("%%", "%")):
+        for name, value in await sources.primary.rows(sql):
             plain = (
                 name.lower()
                 .replace("rpl_semi_sync_source_", "semi_sync_")
@@ -73,10 +75,16 @@ class ReplicasCheck(Check):
     def __init__(self) -> None:
         super().__init__()
         self._position = ""
+        self._wait = ""
 
     async def start(self, sources: Sources) -> None:
-        """Notes how far the primary is; the snapshot is not younger than that."""
-        self._position = str((await sources.primary.rows("SELECT @@GLOBAL.gtid_binlog_pos"))[0][0])
+        """Notes how far the primary is: at least as far as the snapshot."""
+        version = str((await sources.primary.rows("SELECT VERSION()"))[0][0]).lower()
+        position = "@@GLOBAL.gtid_binlog_pos" if "mariadb" in version else "@@GLOBAL.gtid_executed"
+        self._wait = "SELECT MASTER_GTID_WAIT(%s, %s)"
+        if "mariadb" not in version:
+            self._wait = "SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %s)"
+        self._position = str((await sources.primary.rows(f"SELECT {position}"))[0][0])
 
     async def finish(self, sources: Sources) -> None:
         """Asks every replica."""
@@ -90,7 +98,7 @@ class ReplicasCheck(Check):
         subject = f"replica {node.address.host}:{node.address.port}"
         try:
             async with node.connection() as connection:
-                waited = await rows(connection, "SELECT MASTER_GTID_WAIT(%s, %s)", (self._position, CATCH_UP_S))
+                waited = await rows(connection, self._wait, (self._position, CATCH_UP_S))
                 if waited[0][0] != 0:
                     self.report.add(subject, f"has not reached {self._position} within {CATCH_UP_S} s")
                     return

@@ -11,6 +11,8 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+import redis
+
 from core.settings import Settings, load
 from core.storage.migrations.run import upgrade
 from core.storage.mysql.issuing import MySQLIssuingStore
@@ -45,6 +47,7 @@ async def own_stores(stack: Stack, folder: Path, **worker: int) -> AsyncIterator
     with _database(stack) as name:
         config = folder / f"{name}.toml"
         text = stack.config_path.read_text().replace('database = "billow"', f'database = "{name}"')
+        text = text.replace(f'{stack.redis_url}"', f'{_own_redis(stack)}"')
         lines = "\n".join(f"{key} = {value}" for key, value in worker.items())
         config.write_text(text.replace("[worker]", f"[worker]\n{lines}"))
         settings = load(config)
@@ -70,6 +73,14 @@ async def own_stores(stack: Stack, folder: Path, **worker: int) -> AsyncIterator
                 outbox=MySQLOutboxStore(primary=lambda: primary),
                 objects=await opened.enter_async_context(open_s3(settings.object_store)),
             )
+
+
+def _own_redis(stack: Stack) -> str:
+    """Returns the URL of one of Redis' sixteen databases, emptied: numbers of different tests may be the same."""
+    url = stack.redis_url.removesuffix("/0") + f"/{1 + next(SERIALS) % 15}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
 
 
 @contextmanager

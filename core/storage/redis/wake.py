@@ -44,7 +44,7 @@ class RedisWakeSource:
             if not self._ready:
                 await self._create_group()
             found = await self._client.xreadgroup(
-                GROUP, self._consumer, {STREAM: ">"}, count=MESSAGES_MAX, block=max(1, timeout_ms), noack=True
+                GROUP, self._consumer, {WAKE_STREAM: ">"}, count=MESSAGES_MAX, block=max(1, timeout_ms), noack=True
             )
             return bool(found)
         except (RedisError, OSError, TimeoutError):
@@ -55,7 +55,7 @@ class RedisWakeSource:
     async def _create_group(self) -> None:
         """Creates the stream and the group unless they are there."""
         try:
-            await self._client.xgroup_create(STREAM, GROUP, id="$", mkstream=True)
+            await self._client.xgroup_create(WAKE_STREAM, GROUP, id="$", mkstream=True)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise

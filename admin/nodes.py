@@ -1,0 +1,43 @@
+"""Finds the database nodes as they are now: a command may be given after a failover."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from core.settings import Address, MySQLSettings, Settings
+from core.storage.mysql.pool import Node, Primary
+from core.storage.mysql.topology import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """The present primary, and the other nodes of the settings whether they answer or not."""
+
+    primary: Primary
+    replicas: tuple[Node, ...]
+
+
+async def find_primary(settings: MySQLSettings) -> Address:
+    """Returns where the primary is; raises STORAGE_UNAVAILABLE when none, or more than one, takes writes."""
+    topology = Topology(settings=settings)
+    try:
+        await topology.start()
+        return topology.primary().node.address
+    finally:
+        await topology.close()
+
+
+@asynccontextmanager
+async def open_nodes(settings: Settings) -> AsyncIterator[Nodes]:
+    """Opens the nodes and closes them at the end."""
+    mysql = settings.mysql
+    address = await find_primary(mysql)
+    primary = Node(mysql, address)
+    others = tuple(Node(mysql, other) for other in dict.fromkeys((mysql.primary, *mysql.replicas)) if other != address)
+    try:
+        yield Nodes(Primary(primary), others)
+    finally:
+        for node in (primary, *others):
+            await node.drop()
