@@ -1,8 +1,8 @@
 """Generates everything made from the .proto files: `python protos/generate.py [--check | --release]`.
 
 Writes the Python stubs into clients/billow/ and the descriptor set for Envoy into envoy/billow.binpb.
---check writes nothing, lints the contract with buf, compares it with the last released one (protos/released.binpb)
-for breaking changes, and exits 1 when anything differs or breaks. --release makes the present contract the released one.
+--check writes nothing, lints the contract with buf, looks for breaking changes against the last released one
+(protos/released.binpb), and exits 1 when anything differs or breaks. --release makes the present contract the released one.
 """
 
 from __future__ import annotations
