@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError, Message
 
 from core.domain.errors import BillowError, Reason
 from server.convert import errors
-from server.services.auth import Caller
+from server.services.auth import Caller, scope_missing
 
 LOG = logging.getLogger(__name__)
 
@@ -36,10 +36,14 @@ _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a method asks of its caller. `scope` None: nothing; `key_optional`: the scope counts only with a key."""
+    """What a method asks of its caller. `scope` None: nothing; `key_optional`: the scope counts only with a key.
+
+    A key with `or_scope` instead of `scope` will do, too.
+    """
 
     scope: str | None
     key_optional: bool = False
+    or_scope: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +156,8 @@ class Guard:
         caller = None
         if authorization and access.scope is not None:
             caller = await self._authenticator.caller(authorization)
-            if access.scope not in caller.scopes:
-                words = f"the API key lacks the scope {access.scope}"
-                raise BillowError(Reason.SCOPE_MISSING, words, metadata={"scope": access.scope})
+            if access.scope not in caller.scopes and access.or_scope not in caller.scopes:
+                raise scope_missing(access.scope)
         elif access.scope is not None and not access.key_optional:
             words = 'send an API key as "authorization: Bearer bk_…"'
             raise BillowError(Reason.API_KEY_MISSING, words)

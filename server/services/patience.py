@@ -27,4 +27,4 @@ async def patiently(call: Callable[[], Awaitable[Result]], *, wait_max_ms: int) 
         except BillowError as error:
             if error.reason is not Reason.STORAGE_UNAVAILABLE or loop.time() >= give_up_at:
                 raise
-        await asyncio.sleep(random.uniform(0.5, 1) * RETRY_MS / 1_000)  # noqa: S311 (spreads retries, guards nothing)
+        await asyncio.sleep(random.uniform(0.5, 1) * RETRY_MS / 1_000)

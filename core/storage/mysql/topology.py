@@ -15,6 +15,7 @@ nobody's primary: writing to either could lose invoices, so issuing waits until 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import logging
 import time
@@ -77,6 +78,7 @@ class _Watched:
     node: Node
     role: Role = Role.AWAY
     fresh_at: float = float("-inf")
+    position: _Position | None = None  # the primary's, when the last look began
     timeouts: int = 0
     connection: aiomysql.Connection | None = None
     flavour: _Flavour | None = None
@@ -153,18 +155,17 @@ class Topology:
         interval_s = self._settings.probe_interval_ms / 1_000
         while True:
             if watched.role is Role.REPLICA:
-                try:
-                    async with asyncio.timeout(interval_s):
-                        await self._position.newer.wait()
-                except TimeoutError:
-                    pass
+                if self._position is watched.position:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(interval_s):
+                            await self._position.newer.wait()
             else:
                 await asyncio.sleep(interval_s)
             await self._look(watched)
 
     async def _look(self, watched: _Watched) -> None:
         """Looks at one node and draws the consequences."""
-        position = self._position  # of the primary, before this look
+        position = watched.position = self._position
         try:
             async with asyncio.timeout((PROBE_TIMEOUT_MS + self._settings.replica_lag_max_ms) / 1_000):
                 role = await self._probe(watched, position)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Sequence
 
 from core.settings import RedisSettings
@@ -26,7 +27,7 @@ class RedisVerificationCache:
         *,
         link: RedisLink,
         settings: RedisSettings,
-        clock: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
         metrics: CacheMetrics | None = None,
     ) -> None:
         self._link = link

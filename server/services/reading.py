@@ -1,0 +1,257 @@
+"""Reading issued invoices back: one with its body, and pages of many."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar
+
+from core import limits
+from core.domain import body, taxpayer_id
+from core.domain.errors import BillowError, Reason, Violation
+from core.domain.verification import NUMBER_FORM
+from core.storage import block
+from core.storage.ports import BatchRow, InvoiceReader, InvoiceRow, Issued, ListFilter, Segment, SellerRecord
+from server.services import paging
+from server.services.auth import Caller
+from server.services.paging import Page
+from server.services.patience import patiently
+from server.services.registry import seller_not_found
+from server.services.registry_rules import refuse
+from server.services.sellers import SellerDirectory
+
+TIME_MAX_US: Final = 253_402_300_800 * 1_000_000  # the year 10,000
+SETTLED_US: Final = 5_000_000  # what is so old is on every replica that is fresh enough to be asked
+UNPACK_IN_THREAD_BYTES: Final = 64 * 1024  # compressed; unpacking more would hold the event loop for a millisecond
+REQUEST_ID_FORM: Final = re.compile(rf"[\x20-\x7e]{{1,{limits.REQUEST_ID_CHARS_MAX}}}")
+
+Found = TypeVar("Found")
+
+
+class BodyCorrupt(Exception):
+    """A stored body is not what was issued: its digest differs, or it is not where it should be (P4)."""
+
+
+class SegmentBodies(Protocol):
+    """Reads bodies out of archive segments."""
+
+    async def read_body(self, segment: Segment, row: int) -> bytes:
+        """Returns the canonical body in a row; raises STORAGE_UNAVAILABLE, or what means that it is not there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceWithBody:
+    """An invoice as issued and what has become of it."""
+
+    row: InvoiceRow
+    seller_id: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An invoice of a listing."""
+
+    issued: Issued
+    seller_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What to list, as the caller said it; empty texts are absent."""
+
+    seller_id: str
+    buyer_tax_id: str
+    request_id: str
+    issued_from_us: int = 0
+    issued_before_us: int = TIME_MAX_US
+    page_size: int
+    page_token: str
+
+
+class ReadingService:
+    """Reads invoices of the caller's tenant (P8): from a fresh replica, and from the primary what is not there.
+
+    `now_us` is the wall clock. While a store is away a call waits for up to `wait_max_ms` (P10).
+    """
+
+    def __init__(
+        self,
+        *,
+        primary: InvoiceReader,
+        replicas: InvoiceReader,
+        segments: SegmentBodies,
+        sellers: SellerDirectory,
+        now_us: Callable[[], int],
+        wait_max_ms: int,
+    ) -> None:
+        self._primary = primary
+        self._replicas = replicas
+        self._segments = segments
+        self._sellers = sellers
+        self._now_us = now_us
+        self._wait_max_ms = wait_max_ms
+
+    async def get_invoice(self, caller: Caller, number: str) -> InvoiceWithBody:
+        """Reads one invoice with its body, checked against its digest.
+
+        Raises INVALID_REQUEST, INVOICE_NOT_FOUND, BodyCorrupt. 2 round trips to a replica, twice as many when it has
+        not got the invoice yet, 1 more for a seller not seen lately, and for an archived body 1 more and 1 or 2 to the
+        object store.
+        """
+        if not NUMBER_FORM.fullmatch(number):
+            words = f"must be {limits.NUMBER_CHARS} digits"
+            refuse([Violation("number", "NUMBER_FORM" if number else "REQUIRED", words)])
+        row = await self._either(lambda reader: _one(reader, number))
+        seller = None
+        if row is not None:
+            seller = (await self._sellers.by_key((row.issued.seller_key,))).get(row.issued.seller_key)
+        if row is None or seller is None or seller.tenant_key != caller.tenant_key:
+            words = f"there is no invoice {number}"
+            raise BillowError(Reason.INVOICE_NOT_FOUND, words, metadata={"number": number})
+        return InvoiceWithBody(row, seller.seller_id, await self._body(row))
+
+    async def list_invoices(self, caller: Caller, wanted: Wanted) -> Page[Listed]:
+        """Lists invoices, oldest first, by (issue time, number).
+
+        An invoice under way while a page is read may be missing in it although a newer one is there: a listing is not
+        a feed. Raises INVALID_REQUEST, INVALID_PAGE_TOKEN, SELLER_NOT_FOUND. 1 round trip to a replica, for a page
+        that reaches into the last seconds 1 to the primary besides, and 1 for sellers not seen lately.
+        """
+        refuse(_faults(wanted))
+        items_max = paging.size_of(wanted.page_size)
+        seller: SellerRecord | None = None
+        if wanted.seller_id:
+            seller = (await self._sellers.find(caller.tenant_key, (wanted.seller_id,))).get(wanted.seller_id)
+            if seller is None:
+                raise seller_not_found(wanted.seller_id)
+        listing = (
+            *("invoices", caller.tenant_key, wanted.seller_id, wanted.buyer_tax_id, wanted.request_id),
+            *(wanted.issued_from_us, wanted.issued_before_us),
+        )
+        after = _position(paging.decode(listing, wanted.page_token))
+        if seller is not None and wanted.request_id:
+            return await self._list_request(seller, wanted)
+        query = ListFilter(
+            tenant_key=caller.tenant_key,
+            seller_key=None if seller is None else seller.seller_key,
+            buyer_tax_id=wanted.buyer_tax_id or None,
+            issued_from_us=wanted.issued_from_us,
+            issued_before_us=wanted.issued_before_us,
+            after=after,
+            items_max=items_max + 1,
+        )
+        found = await self._list(query)
+        sellers = await self._sellers.by_key({issued.seller_key for issued in found})
+        listed = [Listed(issued, sellers[issued.seller_key].seller_id) for issued in found]
+        return paging.page_of(
+            listed, items_max, listing, lambda item: f"{item.issued.issued_at_us}:{item.issued.number}"
+        )
+
+    async def _list_request(self, seller: SellerRecord, wanted: Wanted) -> Page[Listed]:
+        """Lists the one invoice of a request id."""
+        request_id = wanted.request_id
+
+        async def find(reader: InvoiceReader) -> Issued | None:
+            return (await reader.by_request(seller.seller_key, (request_id,))).get(request_id)
+
+        issued = await self._either(find)
+        fits = (
+            issued is not None
+            and wanted.issued_from_us <= issued.issued_at_us < wanted.issued_before_us
+            and wanted.buyer_tax_id in ("", issued.buyer_tax_id)
+        )
+        return Page([Listed(issued, seller.seller_id)] if issued is not None and fits else [], "")
+
+    async def _list(self, query: ListFilter) -> list[Issued]:
+        """Lists from a replica what is settled, else from the primary."""
+        settled_us = self._now_us() - SETTLED_US
+        try:
+            found = await self._replicas.list(query)
+            if query.issued_before_us <= settled_us:
+                return found
+            if len(found) == query.items_max and found[-1].issued_at_us < settled_us:
+                return found
+        except BillowError as error:
+            if error.reason is not Reason.STORAGE_UNAVAILABLE:
+                raise
+        return await patiently(lambda: self._primary.list(query), wait_max_ms=self._wait_max_ms)
+
+    async def _either(self, find: Callable[[InvoiceReader], Awaitable[Found | None]]) -> Found | None:
+        """Finds something on a replica, else on the primary, whose word counts."""
+        try:
+            found = await find(self._replicas)
+            if found is not None:
+                return found
+        except BillowError as error:
+            if error.reason is not Reason.STORAGE_UNAVAILABLE:
+                raise
+        return await patiently(lambda: find(self._primary), wait_max_ms=self._wait_max_ms)
+
+    async def _body(self, row: InvoiceRow) -> bytes:
+        """Reads the body from its block, or from its segment when it has been archived."""
+        batch = await self._either(lambda reader: reader.batch(row.batch_id))
+        if batch is None:
+            raise BodyCorrupt(f"invoice {row.issued.number} has no batch {row.batch_id}")
+        if batch.block is not None:
+            found = await _from_block(batch.block, row)
+        else:
+            found = await self._from_segment(batch, row)
+        if hashlib.sha256(found).digest() != row.issued.body_sha256:
+            raise BodyCorrupt(f"the body of invoice {row.issued.number} is not the one issued")
+        return found
+
+    async def _from_segment(self, batch: BatchRow, row: InvoiceRow) -> bytes:
+        """Reads a body that has been moved into a segment."""
+        segment_id, segment_row = batch.segment_id, batch.segment_row
+        if segment_id is None or segment_row is None:
+            raise BodyCorrupt(f"batch {batch.batch_id} is neither here nor archived")
+        segment = await self._either(lambda reader: reader.segment(segment_id))
+        if segment is None:
+            raise BodyCorrupt(f"batch {batch.batch_id} is in segment {segment_id}, which does not exist")
+        place = segment_row + row.batch_position
+        return await patiently(lambda: self._segments.read_body(segment, place), wait_max_ms=self._wait_max_ms)
+
+
+async def _one(reader: InvoiceReader, number: str) -> InvoiceRow | None:
+    return (await reader.by_number((number,))).get(number)
+
+
+async def _from_block(packed: bytes, row: InvoiceRow) -> bytes:
+    """Takes a body out of its block; large ones in a thread."""
+    if len(packed) > UNPACK_IN_THREAD_BYTES:
+        unpacked = await asyncio.to_thread(block.unpack, packed)
+    else:
+        unpacked = block.unpack(packed)
+    return unpacked.bodies[row.batch_position] + body.suffix(row.issued.issued_at_us, row.issued.number)
+
+
+def _faults(wanted: Wanted) -> list[Violation]:
+    """Checks what a listing asks for."""
+    faults = []
+    if not wanted.seller_id and not wanted.buyer_tax_id:
+        faults.append(Violation("seller_id", "REQUIRED", "seller_id or buyer_tax_id is required"))
+    code = taxpayer_id.check(wanted.buyer_tax_id) if wanted.buyer_tax_id else None
+    if code is not None:
+        faults.append(Violation("buyer_tax_id", code, "is not a taxpayer id"))
+    if wanted.request_id:
+        if not wanted.seller_id:
+            faults.append(Violation("seller_id", "REQUIRED", "is required with request_id"))
+        if not REQUEST_ID_FORM.fullmatch(wanted.request_id):
+            words = f"must be 1 to {limits.REQUEST_ID_CHARS_MAX} printable ASCII characters"
+            faults.append(Violation("request_id", "REQUEST_ID_FORM", words))
+    return faults
+
+
+def _position(key: str) -> tuple[int, str] | None:
+    """Reads the key of a page token."""
+    if not key:
+        return None
+    at_us, separator, number = key.partition(":")
+    if not (separator and at_us.isdigit() and NUMBER_FORM.fullmatch(number)):
+        raise paging.invalid_token()
+    return int(at_us), number
