@@ -1,0 +1,147 @@
+"""Builds what a server process is made of; the only place of `server` that knows adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import grpc
+from prometheus_client import CollectorRegistry, start_http_server
+
+from core import limits
+from core.settings import Settings
+from core.storage.mysql.issuing import MySQLIssuingStore
+from core.storage.mysql.reader import PrimaryReader, ReplicaReader
+from core.storage.mysql.registry import MySQLRegistryStore
+from core.storage.mysql.topology import Topology
+from core.storage.objects.s3 import open_s3
+from core.storage.redis.issue_cache import RedisIssueCache
+from core.storage.redis.link import RedisLink
+from core.storage.redis.verification_cache import RedisVerificationCache
+from core.storage.segment_reader import SegmentReader
+from server.coalescer import Lane
+from server.handlers import issuance, registry, verification
+from server.health import Health, add_reflection
+from server.interceptors import Guard
+from server.metrics import ServerMetrics
+from server.services.auth import KeyAuthenticator
+from server.services.issuing import IssuingService
+from server.services.reading import ReadingService
+from server.services.registry import RegistryService
+from server.services.sellers import SellerDirectory
+from server.services.verification import VerificationService
+
+SERVICES = (issuance.SERVICE, verification.SERVICE, registry.SERVICE)
+
+# HTTP/2 and message limits; Envoy's stand in envoy/billow.yaml and are in step with these
+GRPC_OPTIONS = (
+    ("grpc.max_receive_message_length", limits.MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", -1),  # an answer is bounded by its request
+    ("grpc.so_reuseport", 0),  # a port taken by another server is an error, not a share (docs/adr/0002)
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+
+
+def now_us() -> int:
+    """The wall clock, µs since the epoch."""
+    return time.time_ns() // 1_000
+
+
+@asynccontextmanager
+async def serving(config: Settings, *, port: int, metrics_port: int) -> AsyncIterator[None]:
+    """Serves inside the block; on leaving it drains: NOT_SERVING, wait, finish what is under way, stop.
+
+    Needs no store to be there yet: calls wait for theirs. Raises RuntimeError when a port is taken.
+    """
+    metrics_registry = CollectorRegistry()
+    metrics = ServerMetrics(metrics_registry)
+    async with AsyncExitStack() as stack:
+        served, thread = start_http_server(metrics_port, addr=config.server.host, registry=metrics_registry)
+        stack.callback(thread.join)
+        stack.callback(served.server_close)
+        stack.callback(served.shutdown)
+        server = grpc.aio.server(options=GRPC_OPTIONS)
+        handlers = await _handlers(config, metrics, stack)
+        server.add_generic_rpc_handlers(handlers)
+        names = [service.full_name for service in SERVICES]
+        health = Health(server, names)
+        if config.server.reflection:
+            add_reflection(server, names)
+        server.add_insecure_port(f"{config.server.host}:{port}")
+        await server.start()
+        await health.serving()
+        try:
+            yield
+        finally:
+            await health.not_serving()
+            await asyncio.sleep(config.server.drain_wait_ms / 1_000)
+            await server.stop(config.server.drain_grace_ms / 1_000)
+
+
+async def _handlers(
+    config: Settings, metrics: ServerMetrics, stack: AsyncExitStack
+) -> tuple[grpc.GenericRpcHandler, ...]:
+    """Opens the stores, builds the services, and returns their gRPC handlers; `stack` closes what was opened."""
+    wait_max_ms = config.server.commit_wait_max_ms
+    # commits have connections of their own: reads never wait for them, and only they may send several statements
+    topology = Topology(settings=config.mysql, metrics=metrics)
+    writers = Topology(settings=config.mysql, multi_statements=True)
+    for watching in (topology, writers):
+        stack.push_async_callback(watching.close)
+        await watching.start()
+    link = RedisLink(settings=config.redis, metrics=metrics)
+    stack.push_async_callback(link.close)
+    objects = await stack.enter_async_context(open_s3(config.object_store))
+
+    registry_store = MySQLRegistryStore(primary=topology.primary, replicas=topology.replicas)
+    primary = PrimaryReader(primary=topology.primary)
+    replicas = ReplicaReader(replicas=topology.replicas)
+    sellers = SellerDirectory(store=registry_store, wait_max_ms=wait_max_ms)
+    issuing_store = MySQLIssuingStore(primary=writers.primary, now_us=now_us, away_wait_ms=wait_max_ms)
+    issue_cache = RedisIssueCache(link=link, settings=config.redis, metrics=metrics)
+    lanes = [
+        Lane(name=name, store=issuing_store, cache=issue_cache, seller_tax_ids=sellers.tax_ids, metrics=metrics)
+        for name in ("interactive", "bulk")
+    ]
+    for lane in lanes:
+        stack.push_async_callback(lane.close)
+    authenticator = KeyAuthenticator(store=registry_store, wait_max_ms=wait_max_ms)
+    stack.push_async_callback(authenticator.close)
+
+    issuing_service = IssuingService(interactive=lanes[0], bulk=lanes[1], wait_max_ms=wait_max_ms)
+    reading_service = ReadingService(
+        primary=primary,
+        replicas=replicas,
+        segments=SegmentReader(objects=objects),
+        sellers=sellers,
+        now_us=now_us,
+        wait_max_ms=wait_max_ms,
+    )
+    verification_service = VerificationService(
+        cache=RedisVerificationCache(link=link, settings=config.redis, metrics=metrics),
+        replicas=replicas,
+        primary=primary,
+        metrics=metrics,
+        now_us=now_us,
+        wait_max_ms=wait_max_ms,
+    )
+    stack.push_async_callback(verification_service.close)
+    registry_service = RegistryService(store=registry_store, sellers=sellers, now_us=now_us, wait_max_ms=wait_max_ms)
+    guard = Guard(authenticator=authenticator, metrics=metrics)
+    return (
+        guard.handlers(
+            issuance.SERVICE,
+            issuance.IssuanceHandlers(issuing=issuing_service, sellers=sellers, reading=reading_service),
+            issuance.ACCESS,
+        ),
+        guard.handlers(
+            verification.SERVICE,
+            verification.VerificationHandlers(verification=verification_service),
+            verification.ACCESS,
+        ),
+        guard.handlers(registry.SERVICE, registry.RegistryHandlers(registry=registry_service), registry.ACCESS),
+    )
