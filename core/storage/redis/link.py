@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from types import TracebackType
 from typing import Any, Final, Protocol
 
 import hiredis
@@ -28,6 +29,7 @@ from core.settings import RedisSettings
 LOG = logging.getLogger(__name__)
 
 PROBE_INTERVAL_MS: Final = 1_000
+TIMEOUT_TICKS: Final = 10
 Argument = str | int | float | bytes | memoryview
 
 
@@ -48,6 +50,40 @@ class LinkMetrics(Protocol):
         """Redis went away or came back."""
 
 
+class _FairTimeout:
+    """A timeout that a busy event loop cannot cause by itself: it takes TIMEOUT_TICKS turns of the loop at least.
+
+    A plain timeout of 200 ms also fires when the reply has been there for long and the loop, full of work, had only
+    three turns in that time; then a healthy Redis would count as away just when it is needed most.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._tick_s = timeout_s / TIMEOUT_TICKS
+        self._ticks_left = TIMEOUT_TICKS
+        self._timeout = asyncio.timeout(None)
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+        self._timer = asyncio.get_running_loop().call_later(self._tick_s, self._tick)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._timeout.__aexit__(kind, error, trace)
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._ticks_left -= 1
+        if self._ticks_left:
+            self._timer = loop.call_later(self._tick_s, self._tick)
+        else:
+            self._timer = None
+            self._timeout.reschedule(loop.time())
+
+
 class RedisLink:
     """A bounded set of connections; at most `settings.connections` calls are under way, the others queue.
 
@@ -65,6 +101,7 @@ class RedisLink:
             socket_connect_timeout=self._timeout_s,
             health_check_interval=0,
             decode_responses=False,
+            protocol=2,
         )
         self._idle: list[AbstractConnection] = []
         self._room = asyncio.Semaphore(settings.connections)
@@ -92,7 +129,7 @@ class RedisLink:
             if self.away:  # it went while this call was queued
                 raise RedisAway
             try:
-                async with asyncio.timeout(self._timeout_s):
+                async with _FairTimeout(self._timeout_s):
                     if self._idle:
                         try:
                             return await self._exchange(self._idle.pop(), packed, replies)
@@ -139,7 +176,7 @@ class RedisLink:
         while True:
             await asyncio.sleep(PROBE_INTERVAL_MS / 1_000)
             try:
-                async with asyncio.timeout(self._timeout_s):
+                async with _FairTimeout(self._timeout_s):
                     await self._exchange(self._connection(), pack("PING"), 1)
             except (RedisError, OSError, TimeoutError):
                 continue
