@@ -2,7 +2,8 @@
 
 Writes the Python stubs into clients/billow/ and the descriptor set for Envoy into envoy/billow.binpb.
 --check writes nothing, lints the contract with buf, looks for breaking changes against the last released one
-(protos/released.binpb), and exits 1 when anything differs or breaks. --release makes the present contract the released one.
+(protos/released.binpb), and exits 1 when anything differs or breaks. --release makes the present contract the
+released one.
 """
 
 from __future__ import annotations
