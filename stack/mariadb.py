@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import pymysql
@@ -193,7 +195,7 @@ def create_data(folder: RunFolder) -> None:
 @contextmanager
 def root(folder: RunFolder, state: State, node: str) -> Iterator[pymysql.cursors.DictCursor]:
     """Lends a cursor of the node's root user over its socket, autocommit on. Raises pymysql.err.MySQLError."""
-    connection = pymysql.connect(
+    connection: pymysql.Connection[pymysql.cursors.DictCursor] = pymysql.connect(
         unix_socket=str(folder.mysql(node) / "mariadb.sock"),
         user="root",
         password=state.secrets["mysql_root"],
@@ -201,9 +203,23 @@ def root(folder: RunFolder, state: State, node: str) -> Iterator[pymysql.cursors
         connect_timeout=CONNECT_S,
         read_timeout=CONNECT_S,
         cursorclass=pymysql.cursors.DictCursor,
+        defer_connect=True,
     )
+    connection.connect(_open_socket(folder.mysql(node) / "mariadb.sock"))
     with connection, connection.cursor() as cursor:
         yield cursor
+
+
+def _open_socket(path: Path) -> socket.socket:
+    """Connects to a Unix socket; pymysql would leave its own open when nobody listens yet."""
+    opened = socket.socket(socket.AF_UNIX)
+    opened.settimeout(CONNECT_S)
+    try:
+        opened.connect(str(path))
+    except OSError:
+        opened.close()
+        raise
+    return opened
 
 
 def answers(folder: RunFolder, state: State, node: str) -> bool:
@@ -287,6 +303,16 @@ def _variables(cursor: pymysql.cursors.DictCursor, kind: str, pattern: str) -> d
     """Returns the global variables or the status counters whose names match, by name in lower case."""
     cursor.execute(f"SHOW GLOBAL {kind} LIKE %s", (pattern,))
     return {row["Variable_name"].lower(): row["Value"] for row in cursor.fetchall()}
+
+
+def has_schema(folder: RunFolder, state: State) -> bool:
+    """Tells whether the primary has tables that migrations made."""
+    try:
+        with root(folder, state, state.primary) as cursor:
+            cursor.execute(f"SELECT version_num FROM {DATABASE}.alembic_version")  # noqa: S608  # a constant
+            return bool(cursor.fetchall())
+    except pymysql.err.MySQLError:
+        return False
 
 
 def address(state: State, node: str) -> Address:

@@ -190,7 +190,10 @@ class Supervisor:
     def _call(self, method: str, *arguments: Any, ignore: int | None = None) -> Any:
         try:
             with self._calling:
-                return getattr(self._proxy.supervisor, method)(*arguments)
+                try:
+                    return getattr(self._proxy.supervisor, method)(*arguments)
+                finally:
+                    self._proxy("close")()
         except xmlrpc.client.Fault as fault:
             if fault.faultCode == ignore:
                 return None
@@ -219,8 +222,10 @@ class _UnixTransport(xmlrpc.client.Transport):
         super().__init__()
         self._path = path
 
-    def make_connection(self, host: object) -> http.client.HTTPConnection:  # noqa: ARG002  # there is one place
-        return _UnixConnection(self._path)
+    def make_connection(self, host: tuple[str, dict[str, str]] | str) -> http.client.HTTPConnection:
+        connection = _UnixConnection(self._path)
+        self._connection = (host, connection)  # so that closing the transport closes it
+        return connection
 
 
 def _environment(folder: RunFolder) -> dict[str, str]:
