@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import subprocess
@@ -98,15 +99,26 @@ def request_of(
     )
 
 
+@functools.cache
+def _platform_secret(stack: Stack) -> str:
+    """A key that may create tenants: the one thing that needs billow-admin, a second a call, so made once a stack."""
+    created = admin(stack, "key", "create", "--create-tenant", "--tenant", "platform", "--scope", "platform")
+    return str(created["secret"])
+
+
 @asynccontextmanager
 async def new_tenant(stack: Stack, scopes: Sequence[str] = SCOPES) -> AsyncIterator[Tenant]:
     """Creates a tenant with a key of these scopes."""
     serial = next(_serials)
-    scope_options = [option for scope in scopes for option in ("--scope", scope)]
-    created = admin(stack, "key", "create", "--create-tenant", "--tenant", f"tenant-{serial}", *scope_options)
+    metadata = (("authorization", f"Bearer {_platform_secret(stack)}"),)
     options = [
         ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
         ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ]
     async with grpc.aio.insecure_channel(f"{stack.envoy.host}:{stack.envoy.port}", options=options) as channel:
-        yield Tenant(channel=channel, secret=str(created["secret"]), serial=serial)
+        tenant = Tenant(channel=channel, secret="", serial=serial)
+        name = f"tenant-{serial}"
+        await tenant.registry.CreateTenant(registry_pb2.CreateTenantRequest(tenant_id=name), metadata=metadata)
+        request = registry_pb2.CreateApiKeyRequest(tenant_id=name, scopes=scopes)
+        tenant.secret = (await tenant.registry.CreateApiKey(request, metadata=metadata)).secret
+        yield tenant
