@@ -77,8 +77,8 @@ class AsyncClient:
             ),
             framer=ItemFramer(field=2),
             results=lambda answer: answer.results,
-            refusal=lambda answer: answer.error if answer.HasField("error") else None,
-            item_error=lambda result: result.error if result.HasField("error") else None,
+            message_refusal=lambda answer: answer.error if answer.HasField("error") else None,
+            item_refusals=_refused_items,
             refused=lambda status: issuance_pb2.IssueResult(error=status),
         )
         self._verify_wire: Wire[verification_pb2.VerificationResult] = Wire(
@@ -87,8 +87,8 @@ class AsyncClient:
             ),
             framer=ItemFramer(field=2),
             results=lambda answer: answer.results,
-            refusal=_never_refused,
-            item_error=None,
+            message_refusal=_never_refused,
+            item_refusals=None,
             refused=None,
         )
         self._registry = AsyncRegistry(channel=self._channel, caller=self._caller, timeout_s=self._timeouts.call_s)
@@ -279,6 +279,10 @@ class AsyncClient:
             answer_s=self._timeouts.answer_s,
             items_max=BATCH_ITEMS_MAX,
         ).run(source)
+
+
+def _refused_items(results: Sequence[issuance_pb2.IssueResult]) -> list[tuple[int, status_pb2.Status]]:
+    return [(index, result.error) for index, result in enumerate(results) if result.HasField("error")]
 
 
 def _never_refused(_: object) -> status_pb2.Status | None:

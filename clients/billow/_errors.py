@@ -252,12 +252,22 @@ _BY_CODE: Mapping[StatusCode, type[BillowError]] = MappingProxyType(
         StatusCode.UNAVAILABLE: Unavailable,
         StatusCode.CANCELLED: Unavailable,
         StatusCode.ABORTED: Unavailable,
+        StatusCode.UNKNOWN: Unavailable,  # what grpc makes of a proxy's HTTP status that is none of gRPC's
         StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     }
 )
 
 # Without ErrorInfo these come from proxies and from connections that broke: whoever may repeat, should.
-_PASSING = frozenset({StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.CANCELLED, StatusCode.ABORTED})
+# (UNKNOWN: Envoy's 507 "exceeded request buffer limit while retrying upstream", when a server dies under a stream.)
+_PASSING = frozenset(
+    {
+        StatusCode.UNAVAILABLE,
+        StatusCode.RESOURCE_EXHAUSTED,
+        StatusCode.CANCELLED,
+        StatusCode.ABORTED,
+        StatusCode.UNKNOWN,
+    }
+)
 MASKED_STATUS = "Internal error from Core"
 """What grpc.aio says when a write meets a stream that has just ended."""
 _BROKEN_STREAM_MARKS = (
@@ -343,5 +353,4 @@ def _retryable(reason: str, code: StatusCode, message: str, *, asked_to: bool) -
         return asked_to or code is StatusCode.UNAVAILABLE
     if code in _PASSING:
         return not _is_message_too_large(code, message)
-    broken = code in (StatusCode.INTERNAL, StatusCode.UNKNOWN)
-    return broken and any(mark in message for mark in _BROKEN_STREAM_MARKS)
+    return code is StatusCode.INTERNAL and any(mark in message for mark in _BROKEN_STREAM_MARKS)

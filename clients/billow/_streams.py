@@ -42,10 +42,10 @@ class Wire(Generic[Result]):
     open: Callable[..., aio.StreamStreamCall[bytes, Any]]
     framer: ItemFramer
     results: Callable[[Any], Sequence[Result]]
-    refusal: Callable[[Any], status_pb2.Status | None]
+    message_refusal: Callable[[Any], status_pb2.Status | None]
     """The status with which a whole batch was refused, or None."""
-    item_error: Callable[[Result], status_pb2.Status | None] | None
-    """The status with which an item was refused, or None; None where items cannot be refused."""
+    item_refusals: Callable[[Sequence[Result]], list[tuple[int, status_pb2.Status]]] | None
+    """Index and status of each item that was refused; None where items cannot be refused."""
     refused: Callable[[status_pb2.Status], Result] | None
     """The result of an item whose whole batch was refused; None where such an error ends everything."""
 
@@ -298,7 +298,7 @@ class BatchStreams(Generic[Result]):
         batch = lane.sent.pop(answer.sequence, None)
         if batch is None:
             raise wrong_answer(f"an answer to message {answer.sequence}, which is not open")
-        status = self._wire.refusal(answer)
+        status = self._wire.message_refusal(answer)
         if status is not None:
             self._settle_refused(batch, status)
             lane.progressed = lane.progressed or batch.settled
@@ -343,18 +343,13 @@ class BatchStreams(Generic[Result]):
 
     def _passing_errors(self, results: Sequence[Result]) -> tuple[list[int], int]:
         """Indexes of items refused for a passing reason, and the longest wait asked for, in ms."""
-        item_error = self._wire.item_error
-        if item_error is None:
-            return [], 0
         again: list[int] = []
         delay_ms = 0
-        for index, result in enumerate(results):
-            status = item_error(result)
-            if status is not None:
-                error = error_of_status(status)
-                if error.retryable:
-                    again.append(index)
-                    delay_ms = max(delay_ms, error.retry_delay_ms)
+        for index, status in self._wire.item_refusals(results) if self._wire.item_refusals else ():
+            error = error_of_status(status)
+            if error.retryable:
+                again.append(index)
+                delay_ms = max(delay_ms, error.retry_delay_ms)
         return again, delay_ms
 
 

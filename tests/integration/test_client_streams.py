@@ -49,6 +49,7 @@ BREAKS = {
     "no details before the work": ("stream_faults", bare(StatusCode.UNAVAILABLE, "503")),
     "answer lost": ("answer_faults", bare(StatusCode.UNAVAILABLE, "connection reset")),
     "proxy's reset": ("answer_faults", bare(StatusCode.INTERNAL, "Received RST_STREAM with error code 2")),
+    "proxy's own answer": ("answer_faults", bare(StatusCode.UNKNOWN, "exceeded request buffer limit")),
     "stream ended by a limit": ("answer_faults", bare(StatusCode.DEADLINE_EXCEEDED, "stream timeout")),
     "cancelled by the other side": ("answer_faults", bare(StatusCode.CANCELLED, "cancelled")),
     "ended as if done": ("answer_faults", end_early),

@@ -105,6 +105,7 @@ def test_a_reason_newer_than_this_client_keeps_its_name_and_goes_by_its_code() -
         (StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max (9 vs. 8)", billow.MessageTooLarge, False),
         (StatusCode.INTERNAL, "Received RST_STREAM with error code 2", billow.InternalError, True),
         (StatusCode.INTERNAL, "Internal error from Core", billow.InternalError, True),
+        (StatusCode.UNKNOWN, "exceeded request buffer limit while retrying upstream", billow.Unavailable, True),
         (StatusCode.INTERNAL, "boom", billow.InternalError, False),
         (StatusCode.UNIMPLEMENTED, "Method not found!", billow.InternalError, False),
         (StatusCode.UNAUTHENTICATED, "", billow.NotAllowed, False),
@@ -129,9 +130,9 @@ def test_the_status_of_the_trailers_is_believed_only_when_it_speaks_of_the_same_
     assert type(error_of_call(StatusCode.NOT_FOUND, None, None)) is billow.NotFound
 
 
-def test_a_code_that_does_not_exist_is_a_fault() -> None:
+def test_a_code_that_does_not_exist_is_unknown() -> None:
     error = billow.error_of_status(status_pb2.Status(code=99, message="?"))
-    assert (type(error), error.code) == (billow.InternalError, StatusCode.UNKNOWN)
+    assert (type(error), error.code) == (billow.Unavailable, StatusCode.UNKNOWN)
 
 
 def test_error_of_a_result() -> None:

@@ -30,7 +30,7 @@ def check_entries(source: Source) -> Iterator[Entry[InvoiceCheck]]:
         if _is_result(row):
             if "error" in row:
                 continue
-            row = {name: row[name] for name in _FROM_RESULTS if name in row}  # noqa: PLW2901 - the rest is not checked
+            row = {name: row[name] for name in _FROM_RESULTS if name in row}
         try:
             content = read(row)
         except UnreadableMessage as unreadable:

@@ -17,6 +17,9 @@ from rich.text import Text
 
 from billow import BillowError
 
+TABLE_COLUMNS = 1_000
+"""Widest table; wider than any terminal, so that nothing is cut or folded."""
+
 
 def say(text: str) -> None:
     """One line to the terminal's error side: never mixed with answers."""
@@ -59,10 +62,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right:
     """A table; ``right``: columns of numbers."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
     for row in rows:
         table.add_row(*map(escape, row))
-    Console(soft_wrap=not sys.stdout.isatty()).print(table)
+    Console(width=TABLE_COLUMNS).print(table, crop=False)  # a number cut in two is of no use: the terminal may wrap
 
 
 def amount(minor: int) -> str:
