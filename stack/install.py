@@ -93,8 +93,8 @@ def install_packages(packages: Sequence[str]) -> bool:
 
 
 def stamp() -> str:
-    """Returns what the environment depends on: both pyproject.toml, where the checkout lies, and the Python version."""
-    digest = hashlib.sha256(f"{CHECKOUT} {sys.version}".encode())
+    """Returns what the environment depends on: both pyproject.toml, and where the checkout lies."""
+    digest = hashlib.sha256(str(CHECKOUT).encode())
     for path in REQUIREMENTS:
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -110,7 +110,7 @@ def install_environment() -> bool:
         print("setup: virtual environment .venv", flush=True)
         venv.create(ENVIRONMENT, with_pip=True, clear=True)
     print("setup: Python packages (about 400 MB on a first run)", flush=True)
-    quiet = [] if sys.stdout.isatty() else ["--quiet", "--progress-bar", "off"]
+    quiet = [] if sys.stdout.isatty() else ["-qq", "--progress-bar", "off"]
     command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *quiet, *TARGETS]
     if subprocess.run(command, cwd=CHECKOUT).returncode != 0:
         raise InstallError("pip failed; its message is above. Run `make setup` again when it is remedied")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from typing import Final
@@ -15,6 +16,7 @@ from stack.state import State
 from stack.supervision import Program
 
 ANSWER_S: Final = 2.0
+MIGRATIONS: Final = CHECKOUT / "core" / "storage" / "migrations" / "versions"
 MIGRATE_S: Final = 600.0
 SERVER_GRACE_S: Final = 30  # longer than server.drain_wait_ms + server.drain_grace_ms
 
@@ -59,11 +61,19 @@ def programs(folder: RunFolder, state: State) -> list[Program]:
 
 
 def migrate(folder: RunFolder) -> None:
-    """Brings the schema up to date; raises StackError with the output when that fails."""
+    """Brings the schema up to date; raises StackError with the output when that fails. Blocks for about a second."""
     command = [sys.executable, "-m", "admin", "migrate", "--config", str(folder.settings)]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=MIGRATE_S, check=False)
     if done.returncode != 0:
         raise StackError(f"billow-admin migrate failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+
+
+def migrations_digest() -> str:
+    """Returns what tells one set of migrations from another."""
+    digest = hashlib.sha256()
+    for path in sorted(MIGRATIONS.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def answers(state: State, name: str) -> bool:

@@ -72,7 +72,7 @@ def pick(
     used = set(taken)
     chosen: dict[str, int] = {}
     for name in names:
-        candidates = [remembered.get(name, 0), usual(name), *random.choices(OTHERS, k=ATTEMPTS_MAX)]  # noqa: S311  # no secret
+        candidates = [remembered.get(name, 0), usual(name), *random.choices(OTHERS, k=ATTEMPTS_MAX)]
         port = next((port for port in candidates if port and port not in used and free(port)), None)
         if port is None:
             raise StackError(f"no free port found for {name}")

@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,11 @@ class State:
     ports: Mapping[str, int] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     primary: str = NODES[0]
-    done: frozenset[str] = frozenset()  # first-time steps already taken
 
     @property
     def replica(self) -> str:
         """The node that is not the primary."""
         return next(node for node in NODES if node != self.primary)
-
-    def with_done(self, step: str) -> State:
-        """Returns this state with one more first-time step taken."""
-        return replace(self, done=self.done | {step})
 
 
 def load(folder: RunFolder) -> State | None:
@@ -47,7 +42,6 @@ def load(folder: RunFolder) -> State | None:
             ports=table["ports"],
             secrets=table["secrets"],
             primary=table["primary"],
-            done=frozenset(table["done"]),
         )
     except FileNotFoundError:
         return None
@@ -63,7 +57,6 @@ def save(folder: RunFolder, state: State) -> None:
         "ports": dict(state.ports),
         "secrets": dict(state.secrets),
         "primary": state.primary,
-        "done": sorted(state.done),
     }
     write(folder.state, json.dumps(table, indent=2), mode=0o600)
     write(folder.ports, json.dumps(dict(state.ports), indent=2) + "\n")

@@ -6,6 +6,7 @@ supervisord was chosen.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import resource
@@ -99,6 +100,7 @@ class Supervisor:
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
+        self._launched = 0
         self._calling = threading.Lock()  # one call at a time: the proxy is not made for several threads
         self._proxy = xmlrpc.client.ServerProxy(
             "http://supervisor", transport=_UnixTransport(folder.supervisor_socket), allow_none=True
@@ -137,7 +139,8 @@ class Supervisor:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise StackError(f"supervisord did not start; see {self._folder.log('supervisord.out')}")
             time.sleep(0.02)
-        process.returncode = 0  # it lives on by itself: nobody here waits for it
+        process.returncode = 0  # it may outlive this process: Popen shall not warn of that
+        self._launched = process.pid
 
     def write_config(self, programs: Iterable[Program]) -> None:
         """Writes the configuration, without telling a running supervisord."""
@@ -182,6 +185,13 @@ class Supervisor:
             )
             for info in infos
         }
+
+    def reap(self) -> None:
+        """Takes note of the end of a supervisord that this object launched, so that no zombie stays."""
+        if self._launched:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._launched, 0)
+            self._launched = 0
 
     def shutdown(self) -> None:
         """Tells supervisord to stop what still runs and to end; does not wait."""

@@ -29,8 +29,9 @@ DRAIN_SEEN_S: Final = 0.5  # Envoy reads a changed endpoint file within this tim
 class Stack:
     """A stack in one run folder. All methods block; those that start or wait raise StackError with what failed.
 
-    As a context manager it is up inside the block and down after it, and ends with the calling process should that
-    be killed. The object holds no connection; several of them, and the command line, may look at one run folder.
+    As a context manager it is up inside the block and down after it, and ends with the calling thread should that be
+    killed: enter it from the main thread. The object holds no connection; several of them, and the command line, may
+    look at one run folder.
     """
 
     def __init__(
@@ -222,14 +223,22 @@ class Stack:
             self._waiter.wait(current, node)
         with self._progress.step("replication"):
             mariadb.join(self.folder, current)
-        with self._progress.step("schema"):
-            platform_processes.migrate(self.folder)
+        applied = self.folder.mysql(current.primary) / "schema.sha256"
+        digest = platform_processes.migrations_digest()
+        known = applied.exists() and applied.read_text() == digest and mariadb.has_schema(self.folder, current)
+        if not known:
+            with self._progress.step("schema"):
+                platform_processes.migrate(self.folder)
+            state.write(applied, digest)
 
     def _start_s3(self, current: State) -> None:
         """Starts the object store and makes the archive's bucket."""
         self._start_and_wait(current, "s3")
-        with self._progress.step("bucket"):
-            seaweed.create_bucket(current)
+        created = self.folder.s3 / "data" / "bucket-created"  # goes when the data goes
+        if not created.exists():
+            with self._progress.step("bucket"):
+                seaweed.create_bucket(current)
+            created.touch()
 
     def _start_and_wait(self, current: State, name: str) -> None:
         self._supervisor.start([name])
@@ -253,6 +262,7 @@ class Stack:
         while self._supervisor.alive() and time.monotonic() < deadline:
             time.sleep(0.02)
         processes.end(processes.find(self.folder.root), run_dir=self.folder.root, grace_s=STOP_S)
+        self._supervisor.reap()
         remembered = state.load(self.folder)
         if remembered is not None and found:
             seaweed.remove_sockets(remembered)
@@ -298,7 +308,14 @@ class Stack:
         settings.write_settings(self.folder, wanted)
         self._supervisor.update(programs)
         edge.write_endpoints(self.folder, wanted)
-        self._start_all(wanted)
+        known = self._supervisor.states()
+        still = [name for name in names if not known[name].pid]
+        if any(name in (*NODES, "redis", "s3") for name in still):
+            self._start_all(wanted)
+        else:
+            self._together.run([partial(self._start_and_wait, wanted, name) for name in still])
+            if "envoy" in names:
+                self._waiter.wait(wanted, "envoy")  # until it sees the new servers well
 
     def status(self) -> dict[str, ProcessState]:
         """What the supervisor knows of each process; empty when the stack is down."""
