@@ -167,8 +167,11 @@ class Topology:
         """Looks at one node and draws the consequences."""
         position = watched.position = self._position
         try:
-            async with asyncio.timeout((PROBE_TIMEOUT_MS + self._settings.replica_lag_max_ms) / 1_000):
+            async with asyncio.timeout(PROBE_TIMEOUT_MS / 1_000):
                 role = await self._probe(watched, position)
+            if role is Role.REPLICA:
+                async with asyncio.timeout(PROBE_TIMEOUT_MS / 1_000 + self._lag_max_s):
+                    await self._wait(watched, position)
             watched.timeouts = 0
         except Exception as error:
             _hang_up(watched)
@@ -181,7 +184,7 @@ class Topology:
         self._note(watched, role)
 
     async def _probe(self, watched: _Watched, position: _Position) -> Role:
-        """Asks a node what it is, and a replica whether it has reached the position; 1 to 3 round trips."""
+        """Asks a node what it is, and the primary for its position; 1 to 3 round trips."""
         if watched.connection is None:
             watched.connection = await self._connect(watched.node.address)
             version = await rows(watched.connection, _FLAVOUR)
@@ -197,11 +200,15 @@ class Topology:
                 on = any(value == "ON" for name, value in status if "slave" not in name and "replica" not in name)
                 self._metrics.semi_sync(watched.node.address, on)
             return Role.PRIMARY
-        if position.began_at > watched.fresh_at:
-            reached = await rows(connection, flavour.wait, (position.gtid, self._lag_max_s))
-            if reached[0][0] == 0:
-                watched.fresh_at = position.began_at
         return Role.REPLICA
+
+    async def _wait(self, watched: _Watched, position: _Position) -> None:
+        """Waits, as long as it makes sense, until a replica has reached the position; 1 round trip."""
+        if watched.connection is None or watched.flavour is None or position.began_at <= watched.fresh_at:
+            return
+        reached = await rows(watched.connection, watched.flavour.wait, (position.gtid, self._lag_max_s))
+        if reached[0][0] == 0:
+            watched.fresh_at = position.began_at
 
     async def _connect(self, address: Address) -> aiomysql.Connection:
         """Opens a connection for looking, which is never lent."""

@@ -1,0 +1,144 @@
+"""Who is the primary and which replicas are fresh, while nodes hang, die and fall behind (P7, P10)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from core.domain.errors import BillowError, Reason
+from core.settings import Address, load
+from core.storage.mysql.pool import read
+from core.storage.mysql.topology import Topology
+from stack import Stack
+from stack.mariadb import root
+
+
+class Seen:
+    """Remembers what the topology reports."""
+
+    def __init__(self) -> None:
+        self.roles: dict[Address, str] = {}
+        self.semi_sync_on: dict[Address, bool] = {}
+
+    def node(self, address: Address, *, role: str, age_s: float | None) -> None:
+        self.roles[address] = role
+
+    def semi_sync(self, address: Address, on: bool) -> None:
+        self.semi_sync_on[address] = on
+
+
+@pytest.fixture
+def seen() -> Seen:
+    return Seen()
+
+
+@pytest.fixture
+async def topology(data_stores: Stack, seen: Seen) -> AsyncIterator[Topology]:
+    watching = Topology(settings=load(data_stores.config_path).mysql, metrics=seen)
+    await watching.start()
+    yield watching
+    await watching.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 (the topology has no reason to tell anybody)
+        await asyncio.sleep(0.05)
+
+
+@contextmanager
+def on_replica(stack: Stack, change: str, undo: str) -> Iterator[None]:
+    """Runs a statement on the replica, and another at the end."""
+    with root(stack.folder, stack.state, stack.state.replica) as cursor:
+        cursor.execute(change)
+        try:
+            yield
+        finally:
+            cursor.execute(undo)
+
+
+def is_known(topology: Topology) -> bool:
+    try:
+        topology.primary()
+    except BillowError:
+        return False
+    return True
+
+
+async def test_the_nodes_are_told_apart_by_looking(data_stores: Stack, topology: Topology, seen: Seen) -> None:
+    settings = load(data_stores.config_path).mysql
+    assert topology.primary().node.address == settings.primary
+    assert [node.address for node in topology.replicas().nodes] == list(settings.replicas)
+    assert topology.replicas() is topology.replicas()
+    assert seen.roles == {settings.primary: "primary", settings.replicas[0]: "replica"}
+    assert seen.semi_sync_on == {settings.primary: True}
+
+
+async def test_a_replica_that_falls_behind_is_not_asked(data_stores: Stack, topology: Topology) -> None:
+    with on_replica(data_stores, "STOP SLAVE SQL_THREAD", "START SLAVE SQL_THREAD"):
+        with root(data_stores.folder, data_stores.state, data_stores.state.primary) as cursor:
+            cursor.execute("CREATE TABLE billow.topology_test (a INT) ENGINE=InnoDB")
+            cursor.execute("DROP TABLE billow.topology_test")
+        await until(lambda: not topology.replicas().nodes)
+        assert is_known(topology)
+        assert topology.replicas().pick() is None
+    await until(lambda: len(topology.replicas().nodes) == 1)
+
+
+async def test_without_news_of_the_primary_no_replica_is_fresh(data_stores: Stack, topology: Topology) -> None:
+    primary = data_stores.state.primary
+    data_stores.pause(primary)
+    try:
+        await until(lambda: not topology.replicas().nodes)
+        await until(lambda: not is_known(topology))
+    finally:
+        data_stores.resume(primary)
+    await until(lambda: is_known(topology) and len(topology.replicas().nodes) == 1)
+    assert await topology.primary().rows("SELECT 1") == [(1,)]
+
+
+async def test_a_killed_primary_is_known_again_when_it_is_back(data_stores: Stack, topology: Topology) -> None:
+    before = topology.primary()
+    assert await before.rows("SELECT 1") == [(1,)]
+    data_stores.kill(data_stores.state.primary)
+    with pytest.raises(BillowError) as error:
+        await before.rows("SELECT 1")
+    assert error.value.reason is Reason.STORAGE_UNAVAILABLE
+    await until(lambda: not is_known(topology))
+    await asyncio.to_thread(data_stores.wait_healthy, data_stores.state.primary)
+    await until(lambda: is_known(topology) and len(topology.replicas().nodes) == 1)
+    assert await topology.primary().rows("SELECT 1") == [(1,)]
+
+
+async def test_a_killed_replica_is_left_out_until_it_is_back(data_stores: Stack, topology: Topology) -> None:
+    data_stores.kill(data_stores.state.replica)
+    await until(lambda: not topology.replicas().nodes)
+    await asyncio.to_thread(data_stores.wait_healthy, data_stores.state.replica)
+    await until(lambda: len(topology.replicas().nodes) == 1)
+    (node,) = topology.replicas().nodes
+    assert await read(node, "SELECT 1") == [(1,)]
+
+
+async def test_of_two_writable_nodes_none_is_written_to(data_stores: Stack, topology: Topology) -> None:
+    with on_replica(data_stores, "SET GLOBAL read_only = 0", "SET GLOBAL read_only = 1"):
+        await until(lambda: not is_known(topology))
+    await until(lambda: is_known(topology) and len(topology.replicas().nodes) == 1)
+
+
+async def test_it_starts_without_any_node(data_stores: Stack) -> None:
+    data_stores.pause(data_stores.state.primary)
+    data_stores.pause(data_stores.state.replica)
+    watching = Topology(settings=load(data_stores.config_path).mysql)
+    try:
+        await watching.start()
+        assert not is_known(watching)
+        assert watching.replicas().nodes == ()
+        data_stores.resume(data_stores.state.primary)
+        data_stores.resume(data_stores.state.replica)
+        await until(lambda: is_known(watching) and len(watching.replicas().nodes) == 1)
+    finally:
+        data_stores.resume(data_stores.state.primary)
+        data_stores.resume(data_stores.state.replica)
+        await watching.close()
