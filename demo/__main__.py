@@ -165,8 +165,18 @@ class Demo:
         number = next((answer.number for answer in answers if answer.number), "")
         if number:
             report.look_further(
-                console, address=self._address, key_file=self._key_file, store=self._store, number=number
+                console,
+                address=self._address,
+                key_file=self._key_file,
+                store=self._store,
+                number=number,
+                ended_by=_ended_by(self._stack.folder.root),
             )
+
+
+def _ended_by(run_dir: Path) -> str:
+    """The command that stops the stack of a run folder."""
+    return "make down" if run_dir == DEFAULT_RUN_DIR else f"python -m stack --run-dir {run_dir} down"
 
 
 def _scale(_context: click.Context, _parameter: click.Parameter, value: str) -> Decimal:

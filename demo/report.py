@@ -75,11 +75,16 @@ def show(console: Console, summary: Summary) -> None:
     console.print(table)
 
 
-def look_further(console: Console, *, address: str, key_file: Path, store: ObjectStoreSettings, number: str) -> None:
-    """Runs three commands on one invoice and on the archive, and shows what they say."""
+def look_further(
+    console: Console, *, address: str, key_file: Path, store: ObjectStoreSettings, number: str, ended_by: str
+) -> None:
+    """Runs three commands on one invoice and on the archive, and shows what they say.
+
+    `ended_by`: the command that stops the system.
+    """
     environment = {"BILLOW_TARGET": address, "BILLOW_API_KEY_FILE": str(key_file)}
     exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
-    console.print(f"\n[bold]Look further[/] (the system keeps running; [bold]make down[/] stops it)\nexport {exports}")
+    console.print(f"\n[bold]Look further[/] (the system keeps running until [bold]{ended_by}[/])\nexport {exports}")
     _run(console, [str(BIN / "billow"), "get", number], shown=f"billow get {number}", environment=environment)
     key = key_file.read_text().strip()
     url = f"http://{address}/v1/invoices/{number}"
