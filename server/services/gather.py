@@ -109,9 +109,12 @@ class Gather(Generic[Key, Value]):
             self._start()
 
     async def close(self) -> None:
-        """Waits until nothing is under way."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Waits until nothing waits and nothing is under way."""
+        while self._waiting or self._tasks:
+            if self._tasks:
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+            else:
+                await asyncio.sleep(0)  # a read is about to start
 
 
 def _retrieve(future: asyncio.Future[Value | None]) -> None:
