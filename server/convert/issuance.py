@@ -72,7 +72,8 @@ def draft(request: issuance_pb2.IssueInvoiceRequest, seller: SellerRecord | None
     amounts = check(invoice, profile)
     if not isinstance(amounts, InvoiceAmounts):
         violations = [violation.under("invoice") for violation in amounts]
-        return BillowError(Reason.INVALID_INVOICE, f"the invoice breaks {len(amounts)} rules", violations=violations)
+        words = f"the invoice breaks {len(amounts)} rule{'s' if len(amounts) > 1 else ''}"
+        return BillowError(Reason.INVALID_INVOICE, words, violations=violations)
     _complete(invoice, amounts, profile.currency)
     return Draft(
         seller.seller_key,
