@@ -1,0 +1,77 @@
+"""Sound data for audits to look at, and the names of the checks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from billow.types.v1.invoice_pb2 import INVOICE_COLOR_RED, Invoice
+from core.storage.ports import Draft, Issued
+from stack import Stack
+from tests.support.archiving import archive
+from tests.support.databases import OwnStores, own_stores
+from tests.support.issuing import TestSeller
+
+DURABLE = "commits are durable"
+REPLICAS = "replicas have everything"
+REQUESTS = "request ids are unique"
+NUMBERS = "numbers have no gap"
+BODIES = "bodies are as issued"
+REDS = "reds do not exceed blues"
+CACHE = "cached entries are right"
+BATCHES = "batches hold every invoice once"
+SEGMENTS = "segments match the database"
+LOCKS = "segments are locked"
+
+BASE = 26 * 10**18 + 10**12  # the first number of the first seller
+FIRST = f"{BASE:020d}"  # invoices 0 to 9: batches 1 and 2, segment 1; 10 to 14: batch 3, segment 2; 15 to 19: batch 4
+
+
+def number(place: int) -> str:
+    """Returns the number of the invoice at that place."""
+    return f"{BASE + place:020d}"
+
+
+def red(seller: TestSeller, blue: str, *, lines: int = 1, request_id: str = "red") -> Draft:
+    """A draft of a red invoice as the issuing of reds will make it."""
+    draft = seller.draft(request_id, lines=lines)
+    invoice = Invoice.FromString(draft.prepared)
+    for line in invoice.lines:
+        line.amount_minor, line.tax_minor = -line.amount_minor, -line.tax_minor
+    for name in ("net_total_minor", "tax_total_minor", "gross_total_minor"):
+        setattr(invoice, name, -getattr(invoice, name))
+    invoice.color, invoice.blue_number = INVOICE_COLOR_RED, blue
+    return dataclasses.replace(
+        draft,
+        net_total_minor=invoice.net_total_minor,
+        tax_total_minor=invoice.tax_total_minor,
+        gross_total_minor=invoice.gross_total_minor,
+        prepared=invoice.SerializeToString(deterministic=True),
+    )
+
+
+async def issue_red(stores: OwnStores, draft: Draft, blue: str) -> str:
+    """Issues a red invoice the way the table will hold it, without the balance."""
+    (issued,) = await stores.issuer.store.commit([draft])
+    assert isinstance(issued, Issued)
+    sql = "UPDATE invoices SET color = 2, blue_number = %s WHERE number = %s"
+    await stores.admin.rows(sql, (blue, issued.number))
+    return issued.number
+
+
+@asynccontextmanager
+async def sound_stores(stack: Stack, folder: Path) -> AsyncIterator[OwnStores]:
+    """Twenty invoices of three lines in four batches: two segments, one batch waiting; invoice 0 is partly red."""
+    async with own_stores(stack, folder) as opened:
+        seller = await opened.issuer.seller(ranges=(1_000,))
+        for _ in range(2):
+            await opened.issuer.issue(seller, 5)
+        await archive(opened)
+        await opened.issuer.issue(seller, 5)
+        await archive(opened)
+        await opened.issuer.issue(seller, 5)
+        await issue_red(opened, red(seller, number(0)), number(0))
+        await opened.admin.rows("INSERT INTO red_balances VALUES (%s, -11300)", (number(0),))
+        yield opened
