@@ -23,7 +23,7 @@ from stack.state import NODES, State
 from stack.supervision import ProcessState, Program, Supervisor
 
 STOP_S: Final = 40.0
-DRAIN_SEEN_S: Final = 0.5  # Envoy reads a changed endpoint file within this time
+DRAIN_SEEN_S: Final = 0.1  # Envoy reads a changed endpoint file within this time; 1 ms was measured
 
 
 class Stack:
@@ -343,12 +343,17 @@ class Stack:
         self.kill(name, signal.SIGCONT)
 
     def stop(self, name: str) -> None:
-        """Stops a process in an orderly way; it stays away until `start`."""
+        """Stops a process in an orderly way, a server after Envoy was told; it stays away until `start`."""
+        if name.startswith("server-"):
+            edge.write_endpoints(self.folder, self.state, draining=[name])
+            time.sleep(DRAIN_SEEN_S)
         self._supervisor.stop([name])
 
     def start(self, name: str) -> None:
         """Starts a stopped process and waits until it is healthy."""
         self._start_and_wait(self.state, name)
+        if name.startswith("server-"):
+            edge.write_endpoints(self.folder, self.state)
 
     def restart(self, name: str) -> None:
         """Stops a process in an orderly way, starts it again and waits until it is healthy."""
