@@ -98,6 +98,7 @@ class ServerSettings:
     drain_grace_ms: int = 20_000  # for calls under way
     commit_wait_max_ms: int = 25_000  # an answer waits at most so long for its commit when the caller set no deadline
     reflection: bool = True
+    channelz_dir: str = ""  # where each process opens its channelz socket, channelz-SLOT.sock; empty: none
 
     def __post_init__(self) -> None:
         require(self.drain_wait_ms >= 0, "server.drain_wait_ms", "must not be negative")

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import grpc
 from prometheus_client import CollectorRegistry, start_http_server
@@ -23,7 +24,7 @@ from core.storage.redis.verification_cache import RedisVerificationCache
 from core.storage.segment_reader import SegmentReader
 from server.coalescer import Lane
 from server.handlers import issuance, registry, verification
-from server.health import Health, add_reflection
+from server.health import Health, add_reflection, serve_channelz
 from server.interceptors import Guard
 from server.metrics import ServerMetrics
 from server.services.auth import KeyAuthenticator
@@ -52,7 +53,7 @@ def now_us() -> int:
 
 
 @asynccontextmanager
-async def serving(config: Settings, *, port: int, metrics_port: int) -> AsyncIterator[None]:
+async def serving(config: Settings, *, port: int, metrics_port: int, slot: int) -> AsyncIterator[None]:
     """Serves inside the block; on leaving it drains: NOT_SERVING, wait, finish what is under way, stop.
 
     Needs no store to be there yet: calls wait for theirs. Raises RuntimeError when a port is taken.
@@ -71,6 +72,9 @@ async def serving(config: Settings, *, port: int, metrics_port: int) -> AsyncIte
         health = Health(server, names)
         if config.server.reflection:
             add_reflection(server, names)
+        if config.server.channelz_dir:
+            channelz = await serve_channelz(Path(config.server.channelz_dir) / f"channelz-{slot}.sock")
+            stack.push_async_callback(channelz.stop, None)
         server.add_insecure_port(f"{config.server.host}:{port}")
         await server.start()
         await health.serving()

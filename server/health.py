@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import grpc
+from grpc_channelz.v1 import channelz
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -31,3 +33,12 @@ def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
     """Lets tools such as buf curl and grpcurl ask for the contract."""
     names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
+
+
+async def serve_channelz(path: Path) -> grpc.aio.Server:
+    """Serves grpc.channelz.v1, which tells of connections and streams, on a Unix socket: only this machine sees it."""
+    server = grpc.aio.server()
+    channelz.add_channelz_servicer(server)
+    server.add_insecure_port(f"unix:{path}")
+    await server.start()
+    return server

@@ -26,20 +26,20 @@ def main() -> None:
     parser.add_argument("--slot", type=int, default=0, help="number of this process among its like")
     arguments = parser.parse_args()
     logs.start(f"server-{arguments.slot}")
-    uvloop.run(_run(settings.load(arguments.config), arguments.port, arguments.metrics_port))
+    uvloop.run(_run(settings.load(arguments.config), arguments))
 
 
-async def _run(config: settings.Settings, port: int, metrics_port: int) -> None:
+async def _run(config: settings.Settings, arguments: argparse.Namespace) -> None:
     """Serves until SIGTERM or SIGINT, then drains: NOT_SERVING, wait, finish, stop."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with serving(config, port=port, metrics_port=metrics_port):
+    async with serving(config, port=arguments.port, metrics_port=arguments.metrics_port, slot=arguments.slot):
         # what lives now lives for ever: the collector need not look at it again
         gc.collect()
         gc.freeze()
-        LOG.info("serving", extra={"port": port})
+        LOG.info("serving", extra={"port": arguments.port})
         await stop.wait()
         LOG.info("draining")
     LOG.info("stopped")

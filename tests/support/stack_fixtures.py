@@ -19,5 +19,7 @@ def data_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Everything: stores, two servers, one worker, Envoy."""
-    with Stack(run_dir=tmp_path_factory.mktemp("whole"), options=StackOptions(servers=2, workers=1)) as stack:
+    folder = tmp_path_factory.mktemp("whole")
+    options = StackOptions(servers=2, workers=1, settings={"server": {"channelz_dir": str(folder)}})
+    with Stack(run_dir=folder, options=options) as stack:
         yield stack
