@@ -31,7 +31,7 @@ from workers.packing import Packing, pack
 LOG = logging.getLogger(__name__)
 
 RELEASE_S: Final = 2.0  # for giving leases back when stopped
-LOOK_MIN_MS: Final = 50  # between two looks, however many messages come
+LOOK_MIN_MS: Final = 250  # between two looks, however many messages come: a look reads all that is not ripe yet
 
 
 class ArchiveJob:
@@ -135,8 +135,9 @@ class ArchiveJob:
 
     async def idle(self) -> None:
         """Waits until a message says that something was issued, or the time is up."""
-        await self._wake.wait(self._settings.idle_wait_ms)
-        await asyncio.sleep(LOOK_MIN_MS / 1_000)
+        wait_ms = self._settings.idle_wait_ms
+        await self._wake.wait(wait_ms)
+        await asyncio.sleep(min(LOOK_MIN_MS, wait_ms) / 1_000)
 
 
 class LagJob:

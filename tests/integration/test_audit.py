@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import json
 import re
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from core.storage.redis.link import RedisLink
 from core.storage.redis.verification_cache import RedisVerificationCache
 from stack import Stack
 from stack.mariadb import root
+from tests.support.admin_command import billow_admin
 from tests.support.archiving import archive, audited, told
 from tests.support.audit_subject import (
     BATCHES,
@@ -191,33 +191,20 @@ async def test_issuing_and_archiving_go_on_beside_it(stores: OwnStores) -> None:
     assert outcomes[-1].invoices > outcomes[0].invoices
 
 
-async def command(stores: OwnStores, *arguments: str) -> tuple[int, str, str]:
-    """Runs billow-admin and returns its exit code and what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "admin", *arguments, "--config", str(stores.config)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    stdout, stderr = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, stdout.decode(), stderr.decode()
-
-
 async def test_the_command_says_it_by_its_exit_code(stores: OwnStores) -> None:
-    code, text, _ = await command(stores, "audit")
+    code, text, _ = await billow_admin(stores.config, "audit")
     assert (code, "no findings" in text) == (0, True)
     await stores.admin.rows("UPDATE number_ranges SET used = used + 1")
-    code, text, _ = await command(stores, "audit", "--json")
+    code, text, _ = await billow_admin(stores.config, "audit", "--json")
     assert code == 1
     told_json = json.loads(text)
     assert told_json["findings"] == 1
     (bad,) = [check for check in told_json["checks"] if check["findings"]]
     assert (bad["check"], bad["promise"]) == (NUMBERS, "P3")
-    code, text, _ = await command(stores, "audit")
+    code, text, _ = await billow_admin(stores.config, "audit")
     assert (code, "FINDING  P3 numbers have no gap" in text) == (1, True)
     config = stores.config.read_text()
     stores.config.write_text(re.sub(r"endpoint = .*", 'endpoint = "http://127.0.0.1:1"', config))
-    code, text, error = await command(stores, "audit")
+    code, text, error = await billow_admin(stores.config, "audit")
     assert (code, text) == (2, "")
     assert "STORAGE_UNAVAILABLE" in error
