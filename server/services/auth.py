@@ -28,6 +28,9 @@ from server.services.patience import patiently
 
 SCHEME: Final = "Bearer "
 SECRET_PREFIX: Final = "bk_"  # noqa: S105 (not a secret: what secrets begin with)
+_SCHEME_CHARS = len(SCHEME)
+_TTL_S = limits.API_KEY_TTL_MS / 1_000
+_REFRESH_S = limits.API_KEY_REFRESH_MS / 1_000
 _AUTHORIZATION = re.compile(r"[Bb]earer (bk_[A-Za-z0-9_-]{43})", re.ASCII)
 
 
@@ -92,12 +95,12 @@ class KeyAuthenticator:
         STORAGE_UNAVAILABLE when the database stays away. No round trip for a key in use, else 1.
         """
         # most headers are exactly this long; the form is checked only of those that are not known
-        digest = hashlib.sha256(authorization[len(SCHEME) :].encode()).digest()
+        digest = hashlib.sha256(authorization[_SCHEME_CHARS:].encode()).digest()
         known = self._known.get(digest)
         if known is not None:
             age_s = self._clock() - known.began_at
-            if age_s < limits.API_KEY_TTL_MS / 1_000:
-                if age_s >= limits.API_KEY_REFRESH_MS / 1_000 and not known.refreshing:
+            if age_s < _TTL_S:
+                if age_s >= _REFRESH_S and not known.refreshing:
                     known.refreshing = self._reads.want(digest)
                 return known.caller
         return await self._look_up(authorization)
