@@ -32,7 +32,7 @@ lint: setup ## ruff, mypy, import-linter, buf lint, buf breaking, stubs up to da
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(TYPED)
-	$(BIN)/lint-imports --no-timings
+	$(BIN)/lint-imports
 	$(BIN)/python protos/generate.py --check
 
 proto: setup ## Generate stubs and Envoy's descriptor set from protos/
