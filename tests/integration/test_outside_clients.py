@@ -38,7 +38,15 @@ async def tenant(running_stack: Stack) -> AsyncIterator[Tenant]:
 async def buf_curl(stack: Stack, method: str, message: dict[str, Any], secret: str) -> dict[str, Any]:
     """Calls a method as an outsider would, with the contract from reflection; returns the answer or the error."""
     url = f"http://{stack.envoy.host}:{stack.envoy.port}/{method}"
-    command = [str(BUF), "curl", "--protocol", "grpc", "--http2-prior-knowledge", "-H", f"authorization: Bearer {secret}"]
+    command = [
+        str(BUF),
+        "curl",
+        "--protocol",
+        "grpc",
+        "--http2-prior-knowledge",
+        "-H",
+        f"authorization: Bearer {secret}",
+    ]
 
     def call() -> subprocess.CompletedProcess[str]:
         return subprocess.run([*command, "-d", json.dumps(message), url], capture_output=True, text=True, timeout=60)
