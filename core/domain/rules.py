@@ -16,6 +16,19 @@ from core.domain.errors import Violation
 from core.domain.invoice import InvoiceAmounts, InvoiceInput, LineAmounts, LineInput, PartyInput
 from core.domain.kinds import InvoiceKind, LineType, ZeroRateReason
 from core.domain.profile import Profile
+from core.limits import (
+    AMOUNT_MINOR_MAX,
+    CATEGORY_CHARS_MAX,
+    GOODS_CODE_CHARS_MAX,
+    NAME_CHARS_MAX,
+    PARTY_ADDRESS_CHARS_MAX,
+    PARTY_BANK_ACCOUNT_CHARS_MAX,
+    PARTY_BANK_NAME_CHARS_MAX,
+    PARTY_NAME_CHARS_MAX,
+    PARTY_PHONE_CHARS_MAX,
+    SPECIFICATION_CHARS_MAX,
+    UNIT_CHARS_MAX,
+)
 
 RATE_SCALE: Final = 10_000  # basis points
 
@@ -100,24 +113,22 @@ def check(invoice: InvoiceInput, profile: Profile) -> InvoiceAmounts | Faults:
         rate = line.tax_rate_bp
         if rate not in rates or (rate == 0) != (line.zero_rate_reason != 0):
             _rate_fault(line, index, profile, faults)
-        elif not amount:
+            continue
+        if not amount:
             continue  # its fault is noted; what follows from it is not
-        elif (tax := line.tax_minor) or line.HasField("tax_minor"):
+        if (tax := line.tax_minor) or line.HasField("tax_minor"):
             net = amount - tax if gross_prices else amount
             error = net * rate - tax * RATE_SCALE
             if error > tax_error_max or -error > tax_error_max:
                 _tax_fault(tax, index, profile, faults)
-            lines.append(LineAmounts(amount, tax, net))
-            net_total += net
-            tax_total += tax
-            error_total += error
         else:
             tax = divided(amount * rate, RATE_SCALE + rate if gross_prices else RATE_SCALE)
             net = amount - tax if gross_prices else amount
-            lines.append(LineAmounts(amount, tax, net))
-            net_total += net
-            tax_total += tax
-            error_total += net * rate - tax * RATE_SCALE
+            error = net * rate - tax * RATE_SCALE
+        lines.append(LineAmounts(amount, tax, net))
+        net_total += net
+        tax_total += tax
+        error_total += error
     if item is not None:
         _undiscounted_fault(count - 1, faults)
     if faults:
@@ -135,20 +146,20 @@ def check_party(party: PartyInput, prefix: str, faults: Faults) -> None:
     if (
         name
         and code is None
-        and len(name) <= limits.PARTY_NAME_CHARS_MAX
-        and len(party.address) <= limits.PARTY_ADDRESS_CHARS_MAX
-        and len(party.phone) <= limits.PARTY_PHONE_CHARS_MAX
-        and len(party.bank_name) <= limits.PARTY_BANK_NAME_CHARS_MAX
-        and len(party.bank_account) <= limits.PARTY_BANK_ACCOUNT_CHARS_MAX
+        and len(name) <= PARTY_NAME_CHARS_MAX
+        and len(party.address) <= PARTY_ADDRESS_CHARS_MAX
+        and len(party.phone) <= PARTY_PHONE_CHARS_MAX
+        and len(party.bank_name) <= PARTY_BANK_NAME_CHARS_MAX
+        and len(party.bank_account) <= PARTY_BANK_ACCOUNT_CHARS_MAX
     ):
         return
     if not name:
         faults.add(f"{prefix}.name", Rule.REQUIRED, "is required")
-    _check_length(name, f"{prefix}.name", limits.PARTY_NAME_CHARS_MAX, faults)
-    _check_length(party.address, f"{prefix}.address", limits.PARTY_ADDRESS_CHARS_MAX, faults)
-    _check_length(party.phone, f"{prefix}.phone", limits.PARTY_PHONE_CHARS_MAX, faults)
-    _check_length(party.bank_name, f"{prefix}.bank_name", limits.PARTY_BANK_NAME_CHARS_MAX, faults)
-    _check_length(party.bank_account, f"{prefix}.bank_account", limits.PARTY_BANK_ACCOUNT_CHARS_MAX, faults)
+    _check_length(name, f"{prefix}.name", PARTY_NAME_CHARS_MAX, faults)
+    _check_length(party.address, f"{prefix}.address", PARTY_ADDRESS_CHARS_MAX, faults)
+    _check_length(party.phone, f"{prefix}.phone", PARTY_PHONE_CHARS_MAX, faults)
+    _check_length(party.bank_name, f"{prefix}.bank_name", PARTY_BANK_NAME_CHARS_MAX, faults)
+    _check_length(party.bank_account, f"{prefix}.bank_account", PARTY_BANK_ACCOUNT_CHARS_MAX, faults)
     if code == Rule.TAX_ID_CHECK_CHARACTER:
         faults.add(f"{prefix}.tax_id", Rule(code), "the check character (the 18th) does not fit the others")
     elif code is not None:
@@ -183,13 +194,13 @@ def _check_line_text(line: LineInput, kind: int, index: int, faults: Faults) -> 
     code = line.goods_code
     if (
         name
-        and len(name) <= limits.NAME_CHARS_MAX
-        and len(line.category) <= limits.CATEGORY_CHARS_MAX
-        and len(line.specification) <= limits.SPECIFICATION_CHARS_MAX
-        and len(line.unit) <= limits.UNIT_CHARS_MAX
+        and len(name) <= NAME_CHARS_MAX
+        and len(line.category) <= CATEGORY_CHARS_MAX
+        and len(line.specification) <= SPECIFICATION_CHARS_MAX
+        and len(line.unit) <= UNIT_CHARS_MAX
         and code.isdigit()
         and code.isascii()
-        and len(code) <= limits.GOODS_CODE_CHARS_MAX
+        and len(code) <= GOODS_CODE_CHARS_MAX
         and 0 <= kind <= _DISCOUNT
         and 0 <= line.zero_rate_reason <= _REASON_MAX
     ):
@@ -197,12 +208,12 @@ def _check_line_text(line: LineInput, kind: int, index: int, faults: Faults) -> 
     path = f"lines[{index}]"
     if not name:
         faults.add(f"{path}.name", Rule.REQUIRED, "is required")
-    _check_length(name, f"{path}.name", limits.NAME_CHARS_MAX, faults)
-    _check_length(line.category, f"{path}.category", limits.CATEGORY_CHARS_MAX, faults)
-    _check_length(line.specification, f"{path}.specification", limits.SPECIFICATION_CHARS_MAX, faults)
-    _check_length(line.unit, f"{path}.unit", limits.UNIT_CHARS_MAX, faults)
-    if not (code.isdigit() and code.isascii() and len(code) <= limits.GOODS_CODE_CHARS_MAX):
-        faults.add(f"{path}.goods_code", Rule.GOODS_CODE_FORM, f"must be 1 to {limits.GOODS_CODE_CHARS_MAX} digits")
+    _check_length(name, f"{path}.name", NAME_CHARS_MAX, faults)
+    _check_length(line.category, f"{path}.category", CATEGORY_CHARS_MAX, faults)
+    _check_length(line.specification, f"{path}.specification", SPECIFICATION_CHARS_MAX, faults)
+    _check_length(line.unit, f"{path}.unit", UNIT_CHARS_MAX, faults)
+    if not (code.isdigit() and code.isascii() and len(code) <= GOODS_CODE_CHARS_MAX):
+        faults.add(f"{path}.goods_code", Rule.GOODS_CODE_FORM, f"must be 1 to {GOODS_CODE_CHARS_MAX} digits")
     if not 0 <= kind <= _DISCOUNT:
         faults.add(f"{path}.type", Rule.UNKNOWN_VALUE, f"{kind} is not a line type")
     if not 0 <= line.zero_rate_reason <= _REASON_MAX:
@@ -239,12 +250,12 @@ def _line_amount(line: LineInput, index: int, profile: Profile, faults: Faults) 
 
 
 def _in_range(amount: int, index: int, faults: Faults) -> int:
-    if 0 < amount <= limits.AMOUNT_MINOR_MAX:
+    if 0 < amount <= AMOUNT_MINOR_MAX:
         return amount
     if amount <= 0:
         faults.add(f"lines[{index}].amount_minor", Rule.AMOUNT_POSITIVE, "must be positive")
     else:
-        faults.add(f"lines[{index}].amount_minor", Rule.AMOUNT_RANGE, f"must be at most {limits.AMOUNT_MINOR_MAX}")
+        faults.add(f"lines[{index}].amount_minor", Rule.AMOUNT_RANGE, f"must be at most {AMOUNT_MINOR_MAX}")
     return 0
 
 
@@ -285,8 +296,8 @@ def _discount_amount(line: LineInput, index: int, item: LineInput | None, item_a
     if amount >= 0:
         faults.add(f"{path}.amount_minor", Rule.DISCOUNT_NEGATIVE, "must be negative")
         return 0
-    if amount < -limits.AMOUNT_MINOR_MAX:
-        faults.add(f"{path}.amount_minor", Rule.AMOUNT_RANGE, f"must be at least -{limits.AMOUNT_MINOR_MAX}")
+    if amount < -AMOUNT_MINOR_MAX:
+        faults.add(f"{path}.amount_minor", Rule.AMOUNT_RANGE, f"must be at least -{AMOUNT_MINOR_MAX}")
         return 0
     if item_amount and -amount > item_amount:
         faults.add(f"{path}.amount_minor", Rule.DISCOUNT_TOO_LARGE, f"exceeds the {item_amount} of its line")
@@ -318,8 +329,8 @@ def _check_totals(
         words = f"the lines' tax errors add up to more than {profile.invoice_tax_tolerance_minor}"
         faults.add("lines", Rule.TAX_TOLERANCE_INVOICE, words)
     net_total, tax_total, gross_total = amounts.net_total, amounts.tax_total, amounts.gross_total
-    if gross_total > limits.AMOUNT_MINOR_MAX:
-        faults.add("lines", Rule.AMOUNT_RANGE, f"the total must be at most {limits.AMOUNT_MINOR_MAX}")
+    if gross_total > AMOUNT_MINOR_MAX:
+        faults.add("lines", Rule.AMOUNT_RANGE, f"the total must be at most {AMOUNT_MINOR_MAX}")
     if invoice.net_total_minor != net_total and invoice.HasField("net_total_minor"):
         _total_fault("net_total_minor", net_total, faults)
     if invoice.tax_total_minor != tax_total and invoice.HasField("tax_total_minor"):
