@@ -13,7 +13,7 @@ from typing import Any
 
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
-from grpc import StatusCode, aio
+from grpc import ServerCredentials, StatusCode, aio
 from grpc_status import rpc_status
 
 from billow.issuance.v1 import issuance_pb2, issuance_pb2_grpc
@@ -191,12 +191,21 @@ class Toy(issuance_pb2_grpc.IssuanceServiceServicer, verification_pb2_grpc.Verif
 
 
 @asynccontextmanager
-async def serving(toy: Toy, *, port: int = 0, options: Iterable[tuple[str, Any]] = ()) -> AsyncIterator[str]:
-    """Serves ``toy`` on loopback; gives its address."""
+async def serving(
+    toy: Toy,
+    *,
+    port: int = 0,
+    options: Iterable[tuple[str, Any]] = (),
+    credentials: ServerCredentials | None = None,
+) -> AsyncIterator[str]:
+    """Serves ``toy`` on loopback, encrypted with ``credentials``; gives its address."""
     server = aio.server(options=list(options))
     issuance_pb2_grpc.add_IssuanceServiceServicer_to_server(toy, server)
     verification_pb2_grpc.add_VerificationServiceServicer_to_server(toy, server)
-    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    if credentials is None:
+        bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    else:
+        bound = server.add_secure_port(f"127.0.0.1:{port}", credentials)
     await server.start()
     try:
         yield f"127.0.0.1:{bound}"
