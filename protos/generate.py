@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import filecmp
 import importlib.metadata
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -62,10 +61,22 @@ def generate(stubs: Path, descriptors: Path) -> None:
         for area in sorted(path for path in made.iterdir() if path.is_dir()):
             for package in (area, area / "v1"):
                 (package / "__init__.py").write_text('"""Generated from protos/ by protos/generate.py."""\n')
-            shutil.rmtree(stubs / area.name, ignore_errors=True)
-            shutil.copytree(area, stubs / area.name)
+            replace_changed(area, stubs / area.name)
     # Envoy writes error details as JSON, so it must know their messages
     protoc("--include_imports", f"--descriptor_set_out={descriptors}", "google/rpc/error_details.proto")
+
+
+def replace_changed(made: Path, kept: Path) -> None:
+    """Brings a folder of generated files up to date; files that stay the same are not touched."""
+    wanted = {path.relative_to(made): path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    for path in kept.rglob("*.py*"):
+        if path.suffix in (".py", ".pyi") and path.relative_to(kept) not in wanted:
+            path.unlink()
+    for name, content in wanted.items():
+        target = kept / name
+        if not target.exists() or target.read_bytes() != content:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
 
 
 def differences(left: Path, right: Path) -> list[str]:
