@@ -14,11 +14,13 @@
     │   ├── ApiKeyInvalid
     │   └── ScopeMissing
     ├── NotFound
-    │   ├── SellerNotFound, InvoiceNotFound, TenantNotFound, ApiKeyNotFound
+    │   ├── SellerNotFound, InvoiceNotFound, TenantNotFound, ApiKeyNotFound, ConfirmationNotFound
     ├── AlreadyExists
     │   ├── RequestIdReused, TenantExists, SellerExists, NumberRangeOverlaps
     ├── NumbersUnavailable
     │   ├── NoNumberRange, NumberRangeExhausted
+    ├── NotRedLettered
+    │   ├── RedExceedsRemainder, AlreadyFullyRed, ConfirmationRequired, ConfirmationNotUsable
     ├── Overloaded                come back after retry_delay_ms
     │   └── QuotaExceeded
     ├── Unavailable               nobody could be reached, or a part that is needed is away
@@ -182,6 +184,30 @@ class NumberRangeExhausted(NumbersUnavailable):
     """All number ranges of the seller for this kind are used up."""
 
 
+class NotRedLettered(BillowError):
+    """The red invoice cannot be issued as things are; nothing was changed."""
+
+
+class RedExceedsRemainder(NotRedLettered):
+    """More than what is left of the blue invoice, or of one of its lines; ``metadata["remaining_minor"]`` is left."""
+
+
+class AlreadyFullyRed(NotRedLettered):
+    """Nothing is left of the blue invoice."""
+
+
+class ConfirmationRequired(NotRedLettered):
+    """The buyer has booked the blue invoice: a confirmation form goes first."""
+
+
+class ConfirmationNotUsable(NotRedLettered):
+    """The confirmation form is in another state, used up, or says something else."""
+
+
+class ConfirmationNotFound(NotFound):
+    """No such confirmation form for this tenant."""
+
+
 class Overloaded(BillowError):
     """Too much work is waiting; come back after ``retry_delay_ms``."""
 
@@ -236,6 +262,11 @@ BY_REASON: Mapping[str, type[BillowError]] = MappingProxyType(
         "STORAGE_UNAVAILABLE": StorageUnavailable,
         "SHUTTING_DOWN": ShuttingDown,
         "DEADLINE_EXCEEDED": DeadlineExceeded,
+        "RED_EXCEEDS_REMAINDER": RedExceedsRemainder,
+        "ALREADY_FULLY_RED": AlreadyFullyRed,
+        "CONFIRMATION_REQUIRED": ConfirmationRequired,
+        "CONFIRMATION_NOT_USABLE": ConfirmationNotUsable,
+        "CONFIRMATION_NOT_FOUND": ConfirmationNotFound,
     }
 )
 

@@ -54,6 +54,11 @@ REASONS: Mapping[str, ReasonSpec] = MappingProxyType(
         "STORAGE_UNAVAILABLE": ReasonSpec(StatusCode.UNAVAILABLE, True),
         "SHUTTING_DOWN": ReasonSpec(StatusCode.UNAVAILABLE, True),
         "DEADLINE_EXCEEDED": ReasonSpec(StatusCode.DEADLINE_EXCEEDED, False),
+        "RED_EXCEEDS_REMAINDER": ReasonSpec(StatusCode.FAILED_PRECONDITION, False, ("number", "remaining_minor")),
+        "ALREADY_FULLY_RED": ReasonSpec(StatusCode.FAILED_PRECONDITION, False, ("number",)),
+        "CONFIRMATION_REQUIRED": ReasonSpec(StatusCode.FAILED_PRECONDITION, False, ("number",)),
+        "CONFIRMATION_NOT_USABLE": ReasonSpec(StatusCode.FAILED_PRECONDITION, False, ("confirmation_id", "state")),
+        "CONFIRMATION_NOT_FOUND": ReasonSpec(StatusCode.NOT_FOUND, False, ("confirmation_id",)),
     }
 )
 """Reason name to its meaning, in the order of the enum."""

@@ -14,7 +14,8 @@ ERRORS = {
     "MalformedMessage", "MessageTooLarge", "NoNumberRange", "NotAllowed", "NotFound", "NumberRangeExhausted",
     "NumberRangeOverlaps", "NumbersUnavailable", "Overloaded", "QuotaExceeded", "RequestIdReused", "ScopeMissing",
     "SellerExists", "SellerNotFound", "ShuttingDown", "StorageUnavailable", "TenantExists", "TenantNotFound",
-    "Unavailable",
+    "Unavailable", "RedExceedsRemainder", "AlreadyFullyRed", "ConfirmationRequired",
+    "ConfirmationNotUsable", "ConfirmationNotFound", "NotRedLettered",
 }  # fmt: skip
 CLIENTS = {"AsyncClient", "AsyncRegistry", "Client", "Registry", "BATCH_ITEMS_MAX"}
 SETTINGS = {"Keepalive", "RetryPolicy", "TLS", "Target", "Timeouts"}

@@ -72,6 +72,16 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """This server is stopping; the same call may be made again. UNAVAILABLE."""
     REASON_DEADLINE_EXCEEDED: _Reason.ValueType  # 24
     """The call's deadline ended before the work. It may have been done: repeat it with the same request id. DEADLINE_EXCEEDED."""
+    REASON_RED_EXCEEDS_REMAINDER: _Reason.ValueType  # 25
+    """The red invoice would exceed what is left of its blue one, or of one of its lines; metadata: number, remaining_minor. FAILED_PRECONDITION."""
+    REASON_ALREADY_FULLY_RED: _Reason.ValueType  # 26
+    """Nothing is left of the blue invoice to be red-lettered; metadata: number. FAILED_PRECONDITION."""
+    REASON_CONFIRMATION_REQUIRED: _Reason.ValueType  # 27
+    """The buyer has booked the blue invoice: a confirmation form goes first; metadata: number. FAILED_PRECONDITION."""
+    REASON_CONFIRMATION_NOT_USABLE: _Reason.ValueType  # 28
+    """The confirmation form is not in a state for this, is used up, or says something else; metadata: confirmation_id, state. FAILED_PRECONDITION."""
+    REASON_CONFIRMATION_NOT_FOUND: _Reason.ValueType  # 29
+    """No such confirmation form for this tenant; metadata: confirmation_id. NOT_FOUND."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Every error of Billow carries a google.rpc.ErrorInfo with domain "billow" and one of these names (without the
@@ -128,4 +138,14 @@ REASON_SHUTTING_DOWN: Reason.ValueType  # 23
 """This server is stopping; the same call may be made again. UNAVAILABLE."""
 REASON_DEADLINE_EXCEEDED: Reason.ValueType  # 24
 """The call's deadline ended before the work. It may have been done: repeat it with the same request id. DEADLINE_EXCEEDED."""
+REASON_RED_EXCEEDS_REMAINDER: Reason.ValueType  # 25
+"""The red invoice would exceed what is left of its blue one, or of one of its lines; metadata: number, remaining_minor. FAILED_PRECONDITION."""
+REASON_ALREADY_FULLY_RED: Reason.ValueType  # 26
+"""Nothing is left of the blue invoice to be red-lettered; metadata: number. FAILED_PRECONDITION."""
+REASON_CONFIRMATION_REQUIRED: Reason.ValueType  # 27
+"""The buyer has booked the blue invoice: a confirmation form goes first; metadata: number. FAILED_PRECONDITION."""
+REASON_CONFIRMATION_NOT_USABLE: Reason.ValueType  # 28
+"""The confirmation form is not in a state for this, is used up, or says something else; metadata: confirmation_id, state. FAILED_PRECONDITION."""
+REASON_CONFIRMATION_NOT_FOUND: Reason.ValueType  # 29
+"""No such confirmation form for this tenant; metadata: confirmation_id. NOT_FOUND."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
