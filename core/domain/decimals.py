@@ -33,3 +33,9 @@ def divided(numerator: int, denominator: int) -> int:
     if numerator >= 0:
         return (2 * numerator + denominator) // (2 * denominator)
     return -((2 * -numerator + denominator) // (2 * denominator))
+
+
+def minor_text(amount_minor: int) -> str:
+    """Writes minor units as a decimal: -500 is "-5.00"."""
+    whole, cents = divmod(abs(amount_minor), 100)
+    return f"{'-' if amount_minor < 0 else ''}{whole}.{cents:02d}"
