@@ -23,6 +23,7 @@ from ._async_client import BATCH_ITEMS_MAX, AsyncClient
 from ._client import Client, Registry
 from ._config import TLS, Keepalive, RetryPolicy, Target, Timeouts
 from ._errors import (
+    AlreadyEntered,
     AlreadyExists,
     AlreadyFullyRed,
     ApiKeyInvalid,
@@ -43,6 +44,7 @@ from ._errors import (
     MessageTooLarge,
     NoNumberRange,
     NotAllowed,
+    NotEntered,
     NotFound,
     NotRedLettered,
     NumberRangeExhausted,
@@ -57,6 +59,7 @@ from ._errors import (
     SellerNotFound,
     ShuttingDown,
     StorageUnavailable,
+    TaxIdNotProven,
     TenantExists,
     TenantNotFound,
     Unavailable,
@@ -151,6 +154,7 @@ __all__ = [
     "ZERO_RATE_REASON_NOT_TAXABLE",
     "ZERO_RATE_REASON_PLAIN",
     "ZERO_RATE_REASON_UNSPECIFIED",
+    "AlreadyEntered",
     "AlreadyExists",
     "AlreadyFullyRed",
     "ApiKey",
@@ -189,6 +193,7 @@ __all__ = [
     "MessageTooLarge",
     "NoNumberRange",
     "NotAllowed",
+    "NotEntered",
     "NotFound",
     "NotRedLettered",
     "NumberRange",
@@ -209,6 +214,7 @@ __all__ = [
     "ShuttingDown",
     "StorageUnavailable",
     "Target",
+    "TaxIdNotProven",
     "Tenant",
     "TenantExists",
     "TenantNotFound",

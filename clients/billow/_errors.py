@@ -132,6 +132,10 @@ class ScopeMissing(NotAllowed):
     """The API key lacks the scope that ``metadata["scope"]`` names."""
 
 
+class TaxIdNotProven(NotAllowed):
+    """The taxpayer id is not one confirmed to be this tenant's."""
+
+
 class NotFound(BillowError):
     """No such thing for this tenant."""
 
@@ -170,6 +174,14 @@ class SellerExists(AlreadyExists):
 
 class NumberRangeOverlaps(AlreadyExists):
     """The number range overlaps one that exists."""
+
+
+class AlreadyEntered(AlreadyExists):
+    """The invoice stands in the books already; ``metadata`` has its state and period."""
+
+
+class NotEntered(BillowError):
+    """The invoice does not stand in the books."""
 
 
 class NumbersUnavailable(BillowError):
@@ -267,6 +279,9 @@ BY_REASON: Mapping[str, type[BillowError]] = MappingProxyType(
         "CONFIRMATION_REQUIRED": ConfirmationRequired,
         "CONFIRMATION_NOT_USABLE": ConfirmationNotUsable,
         "CONFIRMATION_NOT_FOUND": ConfirmationNotFound,
+        "TAX_ID_NOT_PROVEN": TaxIdNotProven,
+        "ALREADY_ENTERED": AlreadyEntered,
+        "NOT_ENTERED": NotEntered,
     }
 )
 

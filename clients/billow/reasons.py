@@ -59,6 +59,9 @@ REASONS: Mapping[str, ReasonSpec] = MappingProxyType(
         "CONFIRMATION_REQUIRED": ReasonSpec(StatusCode.FAILED_PRECONDITION, False, ("number",)),
         "CONFIRMATION_NOT_USABLE": ReasonSpec(StatusCode.FAILED_PRECONDITION, False, ("confirmation_id", "state")),
         "CONFIRMATION_NOT_FOUND": ReasonSpec(StatusCode.NOT_FOUND, False, ("confirmation_id",)),
+        "TAX_ID_NOT_PROVEN": ReasonSpec(StatusCode.PERMISSION_DENIED, False, ("tax_id",)),
+        "ALREADY_ENTERED": ReasonSpec(StatusCode.ALREADY_EXISTS, False, ("number", "state", "period")),
+        "NOT_ENTERED": ReasonSpec(StatusCode.FAILED_PRECONDITION, False, ("number",)),
     }
 )
 """Reason name to its meaning, in the order of the enum."""

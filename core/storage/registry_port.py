@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from core.domain.errors import BillowError, Reason
+from core.domain.kinds import InvoiceColor
 from core.storage.ports import SellerRecord
 
-SCOPES: Final = ("issue", "read", "verify", "registry", "platform")
+SCOPES: Final = ("issue", "read", "verify", "book", "registry", "platform")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class ApiKeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class NumberRangeRecord:
-    """A segment of consecutive numbers of one seller and kind."""
+    """A segment of consecutive numbers of one seller, kind and color."""
 
     range_id: int
     seller_key: int
@@ -51,6 +52,7 @@ class NumberRangeRecord:
     last_number: str
     used: int
     created_at_us: int
+    color: int = int(InvoiceColor.BLUE)
 
 
 class RegistryStore(Protocol):

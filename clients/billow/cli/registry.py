@@ -24,7 +24,7 @@ from .show import moment, print_message, print_table
 Found = TypeVar("Found", bound=Message)
 Row = tuple[str, ...]
 
-SCOPES = ("issue", "read", "verify", "registry", "platform")
+SCOPES = ("issue", "read", "verify", "book", "registry", "platform")
 KINDS = {"general": INVOICE_KIND_GENERAL, "special": INVOICE_KIND_SPECIAL}
 
 TENANT_COLUMNS = ("tenant", "name", "created")

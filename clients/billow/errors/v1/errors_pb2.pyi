@@ -82,6 +82,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The confirmation form is not in a state for this, is used up, or says something else; metadata: confirmation_id, state. FAILED_PRECONDITION."""
     REASON_CONFIRMATION_NOT_FOUND: _Reason.ValueType  # 29
     """No such confirmation form for this tenant; metadata: confirmation_id. NOT_FOUND."""
+    REASON_TAX_ID_NOT_PROVEN: _Reason.ValueType  # 40
+    """The taxpayer id is not one that the platform confirmed to be this tenant's; metadata: tax_id. PERMISSION_DENIED."""
+    REASON_ALREADY_ENTERED: _Reason.ValueType  # 41
+    """The invoice stands in the books already; nothing changed; metadata: number, state, period. ALREADY_EXISTS."""
+    REASON_NOT_ENTERED: _Reason.ValueType  # 42
+    """The invoice does not stand in the books; metadata: number. FAILED_PRECONDITION."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Every error of Billow carries a google.rpc.ErrorInfo with domain "billow" and one of these names (without the
@@ -148,4 +154,10 @@ REASON_CONFIRMATION_NOT_USABLE: Reason.ValueType  # 28
 """The confirmation form is not in a state for this, is used up, or says something else; metadata: confirmation_id, state. FAILED_PRECONDITION."""
 REASON_CONFIRMATION_NOT_FOUND: Reason.ValueType  # 29
 """No such confirmation form for this tenant; metadata: confirmation_id. NOT_FOUND."""
+REASON_TAX_ID_NOT_PROVEN: Reason.ValueType  # 40
+"""The taxpayer id is not one that the platform confirmed to be this tenant's; metadata: tax_id. PERMISSION_DENIED."""
+REASON_ALREADY_ENTERED: Reason.ValueType  # 41
+"""The invoice stands in the books already; nothing changed; metadata: number, state, period. ALREADY_EXISTS."""
+REASON_NOT_ENTERED: Reason.ValueType  # 42
+"""The invoice does not stand in the books; metadata: number. FAILED_PRECONDITION."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

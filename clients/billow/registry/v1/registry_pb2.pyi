@@ -72,7 +72,7 @@ class ApiKey(_message.Message):
     """Note for people. At most 100 characters."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What it may do: issue, read, verify, registry, platform."""
+        """What it may do: issue, read, verify, book, registry, platform."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -151,6 +151,7 @@ class NumberRange(_message.Message):
     LAST_NUMBER_FIELD_NUMBER: _builtins.int
     USED_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    COLOR_FIELD_NUMBER: _builtins.int
     range_id: _builtins.int
     """Assigned by Billow; grows in the order of use."""
     seller_id: _builtins.str
@@ -163,6 +164,8 @@ class NumberRange(_message.Message):
     """The last number: 20 digits; it differs from the first in the last 15 at most."""
     used: _builtins.int
     """How many numbers are used."""
+    color: _invoice_pb2.InvoiceColor.ValueType
+    """Whether it numbers blue or red invoices."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was added."""
@@ -177,10 +180,11 @@ class NumberRange(_message.Message):
         last_number: _builtins.str = ...,
         used: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        color: _invoice_pb2.InvoiceColor.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "first_number", b"first_number", "kind", b"kind", "last_number", b"last_number", "range_id", b"range_id", "seller_id", b"seller_id", "used", b"used"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["color", b"color", "create_time", b"create_time", "first_number", b"first_number", "kind", b"kind", "last_number", b"last_number", "range_id", b"range_id", "seller_id", b"seller_id", "used", b"used"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -305,7 +309,7 @@ class CreateApiKeyRequest(_message.Message):
     """Note for people. Optional."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What it may do: issue, read, verify, registry, platform. At least one; none that the caller lacks, unless platform."""
+        """What it may do: issue, read, verify, book, registry, platform. At least one; none that the caller lacks, unless platform."""
 
     def __init__(
         self,
@@ -616,6 +620,7 @@ class AddNumberRangeRequest(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     FIRST_NUMBER_FIELD_NUMBER: _builtins.int
     LAST_NUMBER_FIELD_NUMBER: _builtins.int
+    COLOR_FIELD_NUMBER: _builtins.int
     seller_id: _builtins.str
     """The seller. Required."""
     kind: _invoice_pb2.InvoiceKind.ValueType
@@ -624,6 +629,8 @@ class AddNumberRangeRequest(_message.Message):
     """The first number: 20 digits. Required."""
     last_number: _builtins.str
     """The last number: 20 digits, not below the first, and with the same first 5 digits. Required."""
+    color: _invoice_pb2.InvoiceColor.ValueType
+    """Whether it numbers blue or red invoices. Optional; blue when unset."""
     def __init__(
         self,
         *,
@@ -631,10 +638,11 @@ class AddNumberRangeRequest(_message.Message):
         kind: _invoice_pb2.InvoiceKind.ValueType = ...,
         first_number: _builtins.str = ...,
         last_number: _builtins.str = ...,
+        color: _invoice_pb2.InvoiceColor.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_number", b"first_number", "kind", b"kind", "last_number", b"last_number", "seller_id", b"seller_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["color", b"color", "first_number", b"first_number", "kind", b"kind", "last_number", b"last_number", "seller_id", b"seller_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
