@@ -67,3 +67,16 @@ SEGMENT_BYTES_MAX: Final = 32 * 1024 * 1024  # of bodies before compression
 CLAIM_BATCHES_MAX: Final = 4_096  # outbox rows claimed at once by one worker: some seconds of single calls
 CLAIM_FETCH_INVOICES_MAX: Final = 4_000  # invoices whose blocks one statement reads: bounds what a claim can weigh
 SEGMENT_READ_BYTES_MAX: Final = 512 * 1024 * 1024  # the audit reads a segment whole; a sane one is far smaller
+
+# --- delivery ---------------------------------------------------------------------------------------------------
+FEED_TRIM_MAX: Final = 5_000  # consumed batches looked at when a feed's watermark moves
+FAN_OUT_BATCHES_MAX: Final = 20  # batches of one fan-out transaction: at most 20,000 deliveries an endpoint
+FAN_OUT_ROWS_MAX: Final = 1_000  # deliveries of one INSERT
+ENDPOINTS_OF_SELLER_MAX: Final = 100
+TARGET_CHARS_MAX: Final = 1_000
+SENDS_MAX: Final = 128  # attempts under way in one worker
+ENDPOINT_SENDS_MAX: Final = 8  # of them to one endpoint: a slow one holds no more than these
+ENDPOINTS_DUE_MAX: Final = 1_000  # endpoints with due deliveries looked at in one step
+ATTEMPT_DETAIL_CHARS_MAX: Final = 200
+CLAIM_DELIVERIES_MAX: Final = 1_000  # of one ClaimDeliveries
+PULL_LEASE_MS_MAX: Final = 12 * 3_600_000
