@@ -220,6 +220,18 @@ class ConfirmationNotFound(NotFound):
     """No such confirmation form for this tenant."""
 
 
+class EndpointNotFound(NotFound):
+    """No such endpoint of a delivery for this tenant."""
+
+
+class DeliveryNotFound(NotFound):
+    """No such delivery for this tenant."""
+
+
+class EndpointsExhausted(BillowError):
+    """The seller has as many endpoints as it may have."""
+
+
 class Overloaded(BillowError):
     """Too much work is waiting; come back after ``retry_delay_ms``."""
 
@@ -282,6 +294,9 @@ BY_REASON: Mapping[str, type[BillowError]] = MappingProxyType(
         "TAX_ID_NOT_PROVEN": TaxIdNotProven,
         "ALREADY_ENTERED": AlreadyEntered,
         "NOT_ENTERED": NotEntered,
+        "ENDPOINT_NOT_FOUND": EndpointNotFound,
+        "DELIVERY_NOT_FOUND": DeliveryNotFound,
+        "ENDPOINTS_EXHAUSTED": EndpointsExhausted,
     }
 )
 

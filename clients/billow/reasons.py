@@ -62,6 +62,9 @@ REASONS: Mapping[str, ReasonSpec] = MappingProxyType(
         "TAX_ID_NOT_PROVEN": ReasonSpec(StatusCode.PERMISSION_DENIED, False, ("tax_id",)),
         "ALREADY_ENTERED": ReasonSpec(StatusCode.ALREADY_EXISTS, False, ("number", "state", "period")),
         "NOT_ENTERED": ReasonSpec(StatusCode.FAILED_PRECONDITION, False, ("number",)),
+        "ENDPOINT_NOT_FOUND": ReasonSpec(StatusCode.NOT_FOUND, False, ("endpoint_id",)),
+        "DELIVERY_NOT_FOUND": ReasonSpec(StatusCode.NOT_FOUND, False, ("delivery_id",)),
+        "ENDPOINTS_EXHAUSTED": ReasonSpec(StatusCode.FAILED_PRECONDITION, False, ("endpoints_max",)),
     }
 )
 """Reason name to its meaning, in the order of the enum."""

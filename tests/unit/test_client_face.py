@@ -9,6 +9,7 @@ import billow.reasons
 from billow import AsyncClient, AsyncRegistry, Client, Registry
 
 ERRORS = {
+    "DeliveryNotFound", "EndpointNotFound", "EndpointsExhausted",
     "AlreadyEntered", "NotEntered", "TaxIdNotProven",
     "AlreadyExists", "ApiKeyInvalid", "ApiKeyMissing", "ApiKeyNotFound", "BatchTooLarge", "BillowError",
     "DeadlineExceeded", "InternalError", "InvalidInvoice", "InvalidPageToken", "InvalidRequest", "InvoiceNotFound",

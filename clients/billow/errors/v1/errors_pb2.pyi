@@ -88,6 +88,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The invoice stands in the books already; nothing changed; metadata: number, state, period. ALREADY_EXISTS."""
     REASON_NOT_ENTERED: _Reason.ValueType  # 42
     """The invoice does not stand in the books; metadata: number. FAILED_PRECONDITION."""
+    REASON_ENDPOINT_NOT_FOUND: _Reason.ValueType  # 60
+    """No such endpoint for this tenant; metadata: endpoint_id. NOT_FOUND."""
+    REASON_DELIVERY_NOT_FOUND: _Reason.ValueType  # 61
+    """No such delivery for this tenant; metadata: delivery_id. NOT_FOUND."""
+    REASON_ENDPOINTS_EXHAUSTED: _Reason.ValueType  # 62
+    """The seller has as many endpoints as it may have; metadata: endpoints_max. FAILED_PRECONDITION."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Every error of Billow carries a google.rpc.ErrorInfo with domain "billow" and one of these names (without the
@@ -160,4 +166,10 @@ REASON_ALREADY_ENTERED: Reason.ValueType  # 41
 """The invoice stands in the books already; nothing changed; metadata: number, state, period. ALREADY_EXISTS."""
 REASON_NOT_ENTERED: Reason.ValueType  # 42
 """The invoice does not stand in the books; metadata: number. FAILED_PRECONDITION."""
+REASON_ENDPOINT_NOT_FOUND: Reason.ValueType  # 60
+"""No such endpoint for this tenant; metadata: endpoint_id. NOT_FOUND."""
+REASON_DELIVERY_NOT_FOUND: Reason.ValueType  # 61
+"""No such delivery for this tenant; metadata: delivery_id. NOT_FOUND."""
+REASON_ENDPOINTS_EXHAUSTED: Reason.ValueType  # 62
+"""The seller has as many endpoints as it may have; metadata: endpoints_max. FAILED_PRECONDITION."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
