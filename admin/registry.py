@@ -17,7 +17,7 @@ import click
 from admin.command import json_option, print_json, run, settings_option
 from admin.nodes import open_nodes
 from core.domain.errors import BillowError, Reason
-from core.domain.kinds import InvoiceKind
+from core.domain.kinds import InvoiceColor, InvoiceKind
 from core.domain.parties import Party
 from core.domain.profile import CN
 from core.settings import Settings
@@ -160,6 +160,7 @@ def seller_create(
 @click.option("--tenant", "tenant_id", required=True, help="Tenant of the seller.")
 @click.option("--seller", "seller_id", required=True, help="Seller that uses the numbers.")
 @click.option("--kind", required=True, type=click.Choice(sorted(KINDS)), help="Kind of the invoices.")
+@click.option("--red", is_flag=True, help="For red invoices. [default: for blue ones]")
 def range_add(
     *,
     settings: Settings,
@@ -169,6 +170,7 @@ def range_add(
     tenant_id: str,
     seller_id: str,
     kind: str,
+    red: bool,
 ) -> None:
     """Add a range of numbers, used after those added before."""
 
@@ -179,7 +181,10 @@ def range_add(
             if not found:
                 raise BillowError(Reason.SELLER_NOT_FOUND, f"tenant {tenant_id!r} has no seller {seller_id!r}")
             return await registry.add_number_range(
-                NumberRangeRecord(0, found[0].seller_key, KINDS[kind], first_number, last_number, 0, _now_us())
+                NumberRangeRecord(
+                    *(0, found[0].seller_key, KINDS[kind], first_number, last_number, 0, _now_us()),
+                    color=int(InvoiceColor.RED if red else InvoiceColor.BLUE),
+                )
             )
 
     added = run(work())

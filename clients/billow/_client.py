@@ -223,11 +223,19 @@ class Registry:
         return _drain(self._thread, self._core.list_sellers())
 
     def add_number_range(
-        self, seller_id: str, *, kind: invoice_pb2.InvoiceKind.ValueType, first_number: str, last_number: str
+        self,
+        seller_id: str,
+        *,
+        kind: invoice_pb2.InvoiceKind.ValueType,
+        first_number: str,
+        last_number: str,
+        color: invoice_pb2.InvoiceColor.ValueType = invoice_pb2.INVOICE_COLOR_BLUE,
     ) -> registry_pb2.NumberRange:
         """See AsyncRegistry.add_number_range."""
         return self._thread.run(
-            self._core.add_number_range(seller_id, kind=kind, first_number=first_number, last_number=last_number)
+            self._core.add_number_range(
+                seller_id, kind=kind, first_number=first_number, last_number=last_number, color=color
+            )
         )
 
     def list_number_ranges(self, seller_id: str) -> Iterator[registry_pb2.NumberRange]:

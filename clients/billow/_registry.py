@@ -80,14 +80,20 @@ class AsyncRegistry:
         return self._caller.pages(self._stub.ListSellers, request, lambda page: page.sellers, timeout_s=self._timeout_s)
 
     async def add_number_range(
-        self, seller_id: str, *, kind: invoice_pb2.InvoiceKind.ValueType, first_number: str, last_number: str
+        self,
+        seller_id: str,
+        *,
+        kind: invoice_pb2.InvoiceKind.ValueType,
+        first_number: str,
+        last_number: str,
+        color: invoice_pb2.InvoiceColor.ValueType = invoice_pb2.INVOICE_COLOR_BLUE,
     ) -> registry_pb2.NumberRange:
         """Adds the numbers from ``first_number`` to ``last_number`` (20 digits, the same first 5), both included.
 
         Ranges are used in the order they were added. Raises NumberRangeOverlaps, SellerNotFound, InvalidRequest.
         """
         request = registry_pb2.AddNumberRangeRequest(
-            seller_id=seller_id, kind=kind, first_number=first_number, last_number=last_number
+            seller_id=seller_id, kind=kind, first_number=first_number, last_number=last_number, color=color
         )
         response = await self._caller.unary(
             self._stub.AddNumberRange, request, timeout_s=self._timeout_s, safety=Safety.ONCE

@@ -75,6 +75,7 @@ def number_range(record: NumberRangeRecord, seller_id: str) -> registry_pb2.Numb
     return registry_pb2.NumberRange(
         range_id=record.range_id,
         seller_id=seller_id,
+        color=invoice_pb2.InvoiceColor.ValueType(record.color),
         kind=invoice_pb2.InvoiceKind.ValueType(record.kind),
         first_number=record.first_number,
         last_number=record.last_number,

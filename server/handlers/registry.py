@@ -108,6 +108,7 @@ class RegistryHandlers:
             kind=request.kind,
             first_number=request.first_number,
             last_number=request.last_number,
+            color=request.color,
         )
         return registry_pb2.AddNumberRangeResponse(number_range=registry.number_range(added, request.seller_id))
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from core.domain.errors import BillowError, Reason
+from core.domain.kinds import InvoiceColor
 from core.domain.parties import Party
 from core.domain.profile import CN
 from core.storage.ports import SellerRecord
@@ -151,12 +152,15 @@ class RegistryService:
 
     # --- number ranges --------------------------------------------------------------------------------------------
     async def add_number_range(
-        self, caller: Caller, *, seller_id: str, kind: int, first_number: str, last_number: str
+        self, caller: Caller, *, seller_id: str, kind: int, first_number: str, last_number: str, color: int = 0
     ) -> NumberRangeRecord:
         """Adds a range; raises SELLER_NOT_FOUND, NUMBER_RANGE_OVERLAPS. Up to 5 round trips."""
-        refuse(range_faults(seller_id, kind, first_number, last_number))
+        refuse(range_faults(seller_id, kind, first_number, last_number, color))
         seller = await self.get_seller(caller, seller_id=seller_id)
-        added = NumberRangeRecord(0, seller.seller_key, kind, first_number, last_number, 0, self._now_us())
+        added = NumberRangeRecord(
+            *(0, seller.seller_key, kind, first_number, last_number, 0, self._now_us()),
+            color=color or int(InvoiceColor.BLUE),
+        )
         return await self._store.add_number_range(added)
 
     async def list_number_ranges(

@@ -9,7 +9,7 @@ from typing import Final
 
 from core import limits
 from core.domain.errors import BillowError, Reason, Violation
-from core.domain.kinds import InvoiceKind
+from core.domain.kinds import InvoiceColor, InvoiceKind
 from core.domain.parties import Party
 from core.domain.profile import PROFILES
 from core.domain.rules import Faults, check_party
@@ -33,6 +33,7 @@ class RegistryRule(enum.StrEnum):
     SCOPE_UNKNOWN = "SCOPE_UNKNOWN"
     PROFILE_UNKNOWN = "PROFILE_UNKNOWN"
     KIND_REQUIRED = "KIND_REQUIRED"
+    COLOR_UNKNOWN = "COLOR_UNKNOWN"
     NUMBER_FORM = "NUMBER_FORM"
     RANGE_ORDER = "RANGE_ORDER"
     RANGE_HEAD = "RANGE_HEAD"
@@ -84,9 +85,12 @@ def seller_faults(seller_id: str, party: Party, profile: str) -> list[Violation]
     return faults
 
 
-def range_faults(seller_id: str, kind: int, first_number: str, last_number: str) -> list[Violation]:
-    """Checks a new number range."""
+def range_faults(seller_id: str, kind: int, first_number: str, last_number: str, color: int = 0) -> list[Violation]:
+    """Checks a new number range; a color of 0 stands for blue."""
     faults = id_faults(seller_id, "seller_id")
+    if color not in (0, *InvoiceColor):
+        words = "must be INVOICE_COLOR_BLUE or INVOICE_COLOR_RED"
+        faults.append(Violation("color", RegistryRule.COLOR_UNKNOWN, words))
     if kind not in tuple(InvoiceKind):
         words = "must be INVOICE_KIND_SPECIAL or INVOICE_KIND_GENERAL"
         faults.append(Violation("kind", RegistryRule.KIND_REQUIRED, words))

@@ -65,7 +65,7 @@ DAMAGES: Mapping[str, tuple[Sequence[str], Mapping[str, Sequence[str]]]] = {
     ),
     "ranges that overlap": (
         [
-            f"INSERT INTO number_ranges VALUES (2, 1, 2, '{number(900)}', '{number(1_899)}', 1000, 0, 1)",
+            f"INSERT INTO number_ranges VALUES (2, 1, 2, '{number(900)}', '{number(1_899)}', 1000, 0, 1, 1)",
         ],
         {NUMBERS: ["range 2: shares numbers with range 1"]},
     ),
@@ -185,7 +185,7 @@ DAMAGES: Mapping[str, tuple[Sequence[str], Mapping[str, Sequence[str]]]] = {
         {REDS: ["it has no red balance, its reds sum up to -11300"]},
     ),
     "a red balance of nothing": (
-        [f"INSERT INTO red_balances VALUES ('{number(1)}', -1)"],
+        [f"INSERT INTO red_balances (blue_number, red_total_minor) VALUES ('{number(1)}', -1)"],
         {REDS: ["its red balance is -1, its reds sum up to 0"]},
     ),
     "a red of an invoice that does not exist": (
@@ -227,7 +227,7 @@ async def test_reds_that_exceed_their_blue(stores: OwnStores) -> None:
 async def test_a_red_of_another_seller(stores: OwnStores) -> None:
     other = await stores.issuer.seller()
     await issue_red(stores, red(other, number(1)), number(1))
-    await stores.admin.rows("INSERT INTO red_balances VALUES (%s, -11300)", (number(1),))
+    await stores.admin.rows("INSERT INTO red_balances (blue_number, red_total_minor) VALUES (%s, -11300)", (number(1),))
     assert told(await audited(stores)) == {REDS: [f"invoice {number(1)}: has red invoices of another seller"]}
 
 

@@ -73,5 +73,7 @@ async def sound_stores(stack: Stack, folder: Path) -> AsyncIterator[OwnStores]:
         await archive(opened)
         await opened.issuer.issue(seller, 5)
         await issue_red(opened, red(seller, number(0)), number(0))
-        await opened.admin.rows("INSERT INTO red_balances VALUES (%s, -11300)", (number(0),))
+        await opened.admin.rows(
+            "INSERT INTO red_balances (blue_number, red_total_minor) VALUES (%s, -11300)", (number(0),)
+        )
         yield opened

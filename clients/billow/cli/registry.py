@@ -7,6 +7,8 @@ import click
 from google.protobuf.message import Message
 
 from billow import (
+    INVOICE_COLOR_BLUE,
+    INVOICE_COLOR_RED,
     INVOICE_KIND_GENERAL,
     INVOICE_KIND_SPECIAL,
     ApiKey,
@@ -66,6 +68,8 @@ def _seller_row(found: Seller) -> Row:
 
 def _range_row(found: NumberRange) -> Row:
     kind = InvoiceKind.Name(found.kind).removeprefix("INVOICE_KIND_").lower()
+    if found.color == INVOICE_COLOR_RED:
+        kind += " red"
     numbers = found.first_number, found.last_number, f"{found.used:,}"
     return str(found.range_id), found.seller_id, kind, *numbers, moment(found.create_time)
 
@@ -184,14 +188,19 @@ def number_range() -> None:
 @click.argument("first_number")
 @click.argument("last_number")
 @click.option("--kind", type=click.Choice(list(KINDS)), required=True, help="Kind of invoice it numbers.")
+@click.option("--red", is_flag=True, help="It numbers red invoices.")
 @connected
 async def range_create(
-    connection: Connection, *, seller_id: str, first_number: str, last_number: str, kind: str
+    connection: Connection, *, seller_id: str, first_number: str, last_number: str, kind: str, red: bool
 ) -> Exit:
     """Add the numbers from FIRST_NUMBER to LAST_NUMBER (20 digits each), as the authority gave them."""
     async with connection.client() as client:
         added = await client.registry.add_number_range(
-            seller_id, kind=KINDS[kind], first_number=first_number, last_number=last_number
+            seller_id,
+            kind=KINDS[kind],
+            first_number=first_number,
+            last_number=last_number,
+            color=INVOICE_COLOR_RED if red else INVOICE_COLOR_BLUE,
         )
     return await _show(connection, RANGE_COLUMNS, _only(added), _range_row)
 

@@ -225,8 +225,8 @@ class MySQLIssuingStore:
     async def _open_ranges(self, stock: Stock, count: int) -> tuple[list[int], int]:
         """Returns the ids of the first open ranges that hold `count` numbers and some more, and what they hold."""
         found = await self._primary().rows(
-            "SELECT range_id, size - used FROM number_ranges WHERE seller_key = %s AND kind = %s AND used < size"
-            " ORDER BY range_id LIMIT %s",
+            "SELECT range_id, size - used FROM number_ranges WHERE seller_key = %s AND kind = %s AND color = 1"
+            " AND used < size ORDER BY range_id LIMIT %s",
             (*stock, count + OPEN_RANGES_MAX),
         )
         left = enough = 0
@@ -239,7 +239,7 @@ class MySQLIssuingStore:
 
     async def _has_ranges(self, stock: Stock) -> bool:
         """Tells whether the stock has any range, used up or not."""
-        sql = "SELECT 1 FROM number_ranges WHERE seller_key = %s AND kind = %s LIMIT 1"
+        sql = "SELECT 1 FROM number_ranges WHERE seller_key = %s AND kind = %s AND color = 1 LIMIT 1"
         return bool(await self._primary().rows(sql, stock))
 
     @staticmethod

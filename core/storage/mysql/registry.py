@@ -34,7 +34,7 @@ _API_KEYS = f"SELECT {_API_KEY} FROM api_keys k JOIN tenants t ON t.tenant_key =
 _SELLER = (
     "seller_key, tenant_key, seller_id, profile, name, tax_id, address, phone, bank_name, bank_account, created_at_us"
 )
-_RANGE = "range_id, seller_key, kind, first_number, last_number, used, created_at_us"
+_RANGE = "range_id, seller_key, kind, first_number, last_number, used, created_at_us, color"
 
 
 class MySQLRegistryStore:
@@ -209,9 +209,12 @@ async def _insert_range(connection: aiomysql.Connection, added: NumberRangeRecor
     size = range_size(added.first_number, added.last_number)
     async with connection.cursor() as cursor:
         await cursor.execute(
-            "INSERT INTO number_ranges (seller_key, kind, first_number, last_number, size, created_at_us)"
-            " VALUES (%s, %s, %s, %s, %s, %s)",
-            (added.seller_key, added.kind, added.first_number, added.last_number, size, added.created_at_us),
+            "INSERT INTO number_ranges (seller_key, kind, first_number, last_number, size, created_at_us, color)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            (
+                *(added.seller_key, added.kind, added.first_number, added.last_number, size),
+                *(added.created_at_us, added.color),
+            ),
         )
         return replace(added, range_id=int(cursor.lastrowid), used=0)
 
