@@ -80,3 +80,12 @@ ENDPOINTS_DUE_MAX: Final = 1_000  # endpoints with due deliveries looked at in o
 ATTEMPT_DETAIL_CHARS_MAX: Final = 200
 CLAIM_DELIVERIES_MAX: Final = 1_000  # of one ClaimDeliveries
 PULL_LEASE_MS_MAX: Final = 12 * 3_600_000
+
+# --- collection and account entry -------------------------------------------------------------------------------
+LEDGER_REFERENCE_CHARS_MAX: Final = 100
+ENTRY_CHANGES_MAX: Final = 1_000  # of one invoice: bounds its history
+ENTRY_ATTEMPTS_MAX: Final = 8  # of one transaction after deadlock, lock timeout or a request id used at once
+COLLECT_BATCHES_MAX: Final = 500  # batches one transaction of the collector takes
+COLLECT_ROWS_MAX: Final = 1_000  # rows of one INSERT
+RECEIVED_MESSAGE_ITEMS_MAX: Final = 500  # invoices of one message of a subscription
+SUBSCRIPTIONS_MAX: Final = 200  # of one process: each looks into the database twice a second
