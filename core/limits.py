@@ -89,3 +89,9 @@ COLLECT_BATCHES_MAX: Final = 500  # batches one transaction of the collector tak
 COLLECT_ROWS_MAX: Final = 1_000  # rows of one INSERT
 RECEIVED_MESSAGE_ITEMS_MAX: Final = 500  # invoices of one message of a subscription
 SUBSCRIPTIONS_MAX: Final = 200  # of one process: each looks into the database twice a second
+
+# --- documents that callers bring -------------------------------------------------------------------------------
+XML_BYTES_MAX: Final = 8 * 1024 * 1024  # 2,000 full lines in Chinese are below 4 MB
+XML_TAGS_MAX: Final = 200_000  # 2,000 lines have 44,000; a tree takes about 120 bytes an element
+XML_ATTRIBUTES_MAX: Final = 400_000  # counted as "=", which texts may hold too
+READ_SECONDS_MAX: Final = 253_000_000_000  # the year 9987: times that datetime can hold
