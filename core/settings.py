@@ -118,6 +118,17 @@ class WorkerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentSettings:
+    """How documents are rendered."""
+
+    font: str = "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc"  # Debian's fonts-wqy-microhei; TrueType outlines
+    processes: int = 1  # that render, per server process; started when the first document is asked for
+
+    def __post_init__(self) -> None:
+        require(1 <= self.processes <= 64, "documents.processes", "must be 1 to 64")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything a process needs to know at start."""
 
@@ -126,6 +137,7 @@ class Settings:
     object_store: ObjectStoreSettings
     server: ServerSettings = field(default_factory=ServerSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
+    documents: DocumentSettings = field(default_factory=DocumentSettings)
 
 
 def require(condition: bool, name: str, rule: str) -> None:

@@ -34,6 +34,8 @@ PROGRAMS = (
     ("redis-server", "redis-server"),
     ("setpriv", "util-linux"),
 )
+# a file that must be there, and its package
+FILES = (("/usr/share/fonts/truetype/wqy/wqy-microhei.ttc", "fonts-wqy-microhei"),)
 
 
 class InstallError(RuntimeError):
@@ -55,9 +57,10 @@ def main() -> None:
 
 
 def missing_packages() -> list[str]:
-    """Returns the Debian packages whose programs are not there."""
+    """Returns the Debian packages whose programs or files are not there."""
     path = os.environ.get("PATH", "") + ":" + SYSTEM_PATH
     packages = {package for program, package in PROGRAMS if shutil.which(program, path=path) is None}
+    packages |= {package for file, package in FILES if not Path(file).exists()}
     if importlib.util.find_spec("ensurepip") is None and not ENVIRONMENT.exists():
         packages.add("python3-venv")
     return sorted(packages)
