@@ -13,9 +13,11 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from core import limits
 from core.settings import Settings
+from core.storage.mysql.entries import MySQLEntryStore
 from core.storage.mysql.issuing import MySQLIssuingStore
 from core.storage.mysql.reader import PrimaryReader, ReplicaReader
 from core.storage.mysql.registry import MySQLRegistryStore
+from core.storage.mysql.tax_ids import MySQLTaxIdStore
 from core.storage.mysql.topology import Topology
 from core.storage.objects.s3 import open_s3
 from core.storage.redis.issue_cache import RedisIssueCache
@@ -23,18 +25,20 @@ from core.storage.redis.link import RedisLink
 from core.storage.redis.verification_cache import RedisVerificationCache
 from core.storage.segment_reader import SegmentReader
 from server.coalescer import Lane
-from server.handlers import issuance, registry, verification
+from server.handlers import entries, issuance, registry, verification
 from server.health import Health, add_reflection, serve_channelz
 from server.interceptors import Guard
 from server.metrics import ServerMetrics
 from server.services.auth import KeyAuthenticator
+from server.services.entries import EntryService
 from server.services.issuing import IssuingService
 from server.services.reading import ReadingService
 from server.services.registry import RegistryService
 from server.services.sellers import SellerDirectory
+from server.services.tax_ids import TaxIdService
 from server.services.verification import VerificationService
 
-SERVICES = (issuance.SERVICE, verification.SERVICE, registry.SERVICE)
+SERVICES = (issuance.SERVICE, verification.SERVICE, registry.SERVICE, entries.SERVICE, entries.TAX_ID_SERVICE)
 
 # HTTP/2 and message limits; Envoy's stand in envoy/billow.yaml and are in step with these
 GRPC_OPTIONS = (
@@ -148,4 +152,21 @@ async def _handlers(
             verification.ACCESS,
         ),
         guard.handlers(registry.SERVICE, registry.RegistryHandlers(registry=registry_service), registry.ACCESS),
+        *_buyer_handlers(guard, topology, registry_store, wait_max_ms),
+    )
+
+
+def _buyer_handlers(
+    guard: Guard, topology: Topology, registry_store: MySQLRegistryStore, wait_max_ms: int
+) -> tuple[grpc.GenericRpcHandler, ...]:
+    """Builds the services of those who receive invoices."""
+    entry_service = EntryService(
+        store=MySQLEntryStore(primary=topology.primary, now_us=now_us), wait_max_ms=wait_max_ms
+    )
+    tax_id_service = TaxIdService(
+        store=MySQLTaxIdStore(primary=topology.primary), registry=registry_store, now_us=now_us, wait_max_ms=wait_max_ms
+    )
+    return (
+        guard.handlers(entries.SERVICE, entries.EntryHandlers(entries=entry_service), entries.ACCESS),
+        guard.handlers(entries.TAX_ID_SERVICE, entries.TaxIdHandlers(tax_ids=tax_id_service), entries.TAX_ID_ACCESS),
     )

@@ -1,0 +1,43 @@
+"""Account entry: entering invoices into the books of their buyer, and taking them out (docs/adr/0018)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.domain.entry import NUMBER_FORM, Change, Entry, absent, invoice_not_found
+from core.domain.errors import BillowError, Violation
+from core.limits import NUMBER_CHARS
+from core.storage.entry_port import EntryStore
+from server.services.auth import Caller
+from server.services.patience import patiently
+from server.services.registry_rules import refuse
+
+
+class EntryService:
+    """Changes and reads entries of invoices whose buyer's taxpayer id the caller's tenant has proved (P8).
+
+    While the database is away a call waits for up to `wait_max_ms`: changes carry request ids and may be repeated.
+    """
+
+    def __init__(self, *, store: EntryStore, wait_max_ms: int) -> None:
+        self._store = store
+        self._wait_max_ms = wait_max_ms
+
+    async def change(self, caller: Caller, wanted: Sequence[Change | BillowError]) -> list[Entry | BillowError]:
+        """Makes the changes that broke no rule and answers each, in order; round trips as EntryStore.change."""
+        good = [item for item in wanted if isinstance(item, Change)]
+        made = await patiently(lambda: self._store.change(caller.tenant_key, good), wait_max_ms=self._wait_max_ms)
+        answers = iter(made)
+        return [next(answers) if isinstance(item, Change) else item for item in wanted]
+
+    async def get(self, caller: Caller, number: str) -> tuple[Entry, list[Entry]]:
+        """Reads an entry and all its changes, oldest first; 2 round trips.
+
+        Raises INVALID_REQUEST, INVOICE_NOT_FOUND.
+        """
+        if not NUMBER_FORM.fullmatch(number):
+            refuse([Violation("number", "NUMBER_FORM" if number else "REQUIRED", f"must be {NUMBER_CHARS} digits")])
+        history = await patiently(lambda: self._store.history(caller.tenant_key, number), wait_max_ms=self._wait_max_ms)
+        if history is None:
+            raise invoice_not_found(number)
+        return history[-1] if history else absent(number), history
