@@ -54,7 +54,7 @@ class BookedInvoices(Protocol):
         """Returns those of the numbers that stand in the books; 1 round trip.
 
         An entry may be committed right after. Who must not miss one asks in a transaction of its own that has locked
-        the invoice's row: entries lock it, too (`core.storage.mysql.entries.booked_among`).
+        the invoice's row: entries lock it, too (`core.storage.mysql.entries.MySQLBookedInvoices`).
         """
         ...
 

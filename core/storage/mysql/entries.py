@@ -48,7 +48,7 @@ _PROVEN = (
     "SELECT tax_id FROM tenant_tax_ids WHERE tenant_key = %s AND tax_id IN ({places}) AND confirmed_at_us IS NOT NULL"
 )
 _PRESENT = f"SELECT {_ENTRY} FROM invoice_entries WHERE number IN ({{places}})"
-_REDS = "SELECT blue_number, red_total_minor FROM red_balances WHERE blue_number IN ({places}) LOCK IN SHARE MODE"
+_REDS = "SELECT blue_number, red_total_minor FROM red_balances WHERE blue_number IN ({places})"
 _KNOWN = (
     f"SELECT request_id, request_sha256, {_ENTRY} FROM entry_events FORCE INDEX (by_request)"
     " WHERE tenant_key = %s AND request_id IN ({places})"
@@ -64,6 +64,18 @@ _PUT_ENTRIES = (
 )
 
 
+class MySQLBookedInvoices:
+    """Tells inside other transactions which invoices stand in the books: what red-lettering asks."""
+
+    async def among(self, connection: aiomysql.Connection, numbers: Collection[str]) -> set[str]:
+        """Returns which of the numbers stand in the books; 1 round trip.
+
+        In a transaction that has locked the rows of these invoices the answer holds until its end.
+        """
+        sql = f"SELECT number FROM invoice_entries WHERE number IN ({{places}}) AND state IN ({_BOOKED})"
+        return {row[0] for row in await _select(connection, sql, sorted(numbers))}
+
+
 class MySQLEntryStore:
     """The EntryStore of core/storage/entry_port.py. `primary` is asked for the present primary before every use."""
 
@@ -76,7 +88,7 @@ class MySQLEntryStore:
         if not numbers:
             return set()
         async with self._primary().connection() as connection:
-            return await booked_among(connection, numbers)
+            return await MySQLBookedInvoices().among(connection, numbers)
 
     async def history(self, tenant_key: int, number: str) -> list[Entry] | None:
         """Reads all changes; see the port."""
@@ -156,15 +168,6 @@ class MySQLEntryStore:
         if made:
             await _write(connection, tenant_key, made)
         return answers
-
-
-async def booked_among(connection: aiomysql.Connection, numbers: Collection[str]) -> set[str]:
-    """Returns which of the numbers stand in the books, seen from an open transaction; 1 round trip.
-
-    In a transaction that has locked the rows of these invoices the answer holds until its end.
-    """
-    sql = f"SELECT number FROM invoice_entries WHERE number IN ({{places}}) AND state IN ({_BOOKED})"
-    return {row[0] for row in await _select(connection, sql, sorted(numbers))}
 
 
 async def _write(connection: aiomysql.Connection, tenant_key: int, made: Sequence[tuple[Change, Entry]]) -> None:
