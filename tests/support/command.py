@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,8 +35,10 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 async def start(*arguments: str | Path, env: Mapping[str, str]) -> asyncio.subprocess.Process:
-    """Starts the command."""
+    """Starts the command as from a terminal: tests in the background have Ctrl-C ignored, and children inherit that."""
     return await asyncio.create_subprocess_exec(
+        "env",
+        "--default-signal=INT",
         sys.executable,
         "-m",
         "billow.cli",
@@ -45,13 +46,7 @@ async def start(*arguments: str | Path, env: Mapping[str, str]) -> asyncio.subpr
         env=dict(env),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        preexec_fn=_as_from_a_terminal,
     )
-
-
-def _as_from_a_terminal() -> None:
-    """Lets Ctrl-C through: whoever runs the tests in the background has it ignored, and children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 async def run(*arguments: str | Path, env: Mapping[str, str]) -> Ended:
