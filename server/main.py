@@ -16,6 +16,8 @@ from server.bootstrap import serving
 
 LOG = logging.getLogger(__name__)
 
+GC_ALLOCATIONS = 20_000
+
 
 def main() -> None:
     """Runs `python -m server`."""
@@ -36,9 +38,11 @@ async def _run(config: settings.Settings, arguments: argparse.Namespace) -> None
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with serving(config, port=arguments.port, metrics_port=arguments.metrics_port, slot=arguments.slot):
-        # what lives now lives for ever: the collector need not look at it again
+        # what lives now lives for ever: the collector need not look at it again; and batches come and go by the
+        # thousand without cycles, so it looks less often at the rest (measured: 3 % of a server's CPU)
         gc.collect()
         gc.freeze()
+        gc.set_threshold(GC_ALLOCATIONS, 20, 100)
         LOG.info("serving", extra={"port": arguments.port})
         await stop.wait()
         LOG.info("draining")

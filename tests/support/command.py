@@ -35,8 +35,10 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 async def start(*arguments: str | Path, env: Mapping[str, str]) -> asyncio.subprocess.Process:
-    """Starts the command."""
+    """Starts the command as from a terminal: tests in the background have Ctrl-C ignored, and children inherit that."""
     return await asyncio.create_subprocess_exec(
+        "env",
+        "--default-signal=INT",
         sys.executable,
         "-m",
         "billow.cli",

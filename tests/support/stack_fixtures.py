@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from stack import DATA_STORES, Stack, StackOptions
+
+AUDIT_S = 300
 
 
 @pytest.fixture(scope="session")
@@ -18,8 +22,11 @@ def data_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Everything: stores, two servers, one worker, Envoy."""
+    """Everything: stores, two servers, one worker, Envoy. Whatever the tests do to it, the audit then finds nothing."""
     folder = tmp_path_factory.mktemp("whole")
     options = StackOptions(servers=2, workers=1, settings={"server": {"channelz_dir": str(folder)}})
     with Stack(run_dir=folder, options=options) as stack:
         yield stack
+        command = [sys.executable, "-m", "admin", "audit", "--config", str(stack.config_path)]
+        audit = subprocess.run(command, capture_output=True, text=True, timeout=AUDIT_S)
+        assert audit.returncode == 0, audit.stdout + audit.stderr
