@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import tomllib
 import types
 import typing
@@ -129,6 +130,36 @@ class DocumentSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverySettings:
+    """How invoices are delivered. E-mail is on when `smtp_host`, a relay, is set."""
+
+    timeout_ms: int = 20_000  # of one attempt; Standard Webhooks recommends 15 to 30 s
+    schedule_ms: tuple[int, ...] = ()  # delays before the second, third, ... try; empty: the specification's
+    pause_ms: int = 5_000  # the first one of an endpoint that keeps failing; doubles
+    idle_wait_ms: int = 250  # between looks for what is new or due
+    allow_http: bool = False  # webhooks without TLS
+    allowed_networks: tuple[str, ...] = ()  # that webhooks may reach although they are not public, such as 10.0.0.0/8
+    smtp_host: str = ""
+    smtp_port: int = 25
+    smtp_starttls: bool = False
+    smtp_user: str = ""
+    smtp_password: str = ""
+    smtp_sender: str = "billow@localhost"
+
+    def __post_init__(self) -> None:
+        require(1 <= self.timeout_ms <= 60_000, "delivery.timeout_ms", "must be 1 to 60000")
+        require(self.pause_ms >= 1, "delivery.pause_ms", "must be positive")
+        require(self.idle_wait_ms >= 1, "delivery.idle_wait_ms", "must be positive")
+        require(all(delay >= 1 for delay in self.schedule_ms), "delivery.schedule_ms", "must all be positive")
+        require(self.smtp_sender.count("@") == 1, "delivery.smtp_sender", "must be an e-mail address")
+        for network in self.allowed_networks:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise SettingsError(f"delivery.allowed_networks {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything a process needs to know at start."""
 
@@ -137,6 +168,7 @@ class Settings:
     object_store: ObjectStoreSettings
     server: ServerSettings = field(default_factory=ServerSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
     documents: DocumentSettings = field(default_factory=DocumentSettings)
 
 

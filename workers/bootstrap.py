@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import random
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,14 +13,22 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, start_http_server
 
-from core.settings import Settings
+from core.domain.destinations import Guard
+from core.domain.webhooks import SCHEDULE_MS
+from core.settings import DeliverySettings, Settings
+from core.storage.delivery_port import EndpointKind
+from core.storage.mysql.delivery_queue import MySQLDeliveryQueue
 from core.storage.mysql.outbox import MySQLOutboxStore
 from core.storage.mysql.topology import Topology
 from core.storage.objects.s3 import open_s3
 from core.storage.redis.wake import RedisWakeSource
 from workers.archive import ArchiveJob, LagJob
+from workers.attempts import Policy, Sender
+from workers.deliver import FanOutJob, SendJob
+from workers.email_sender import EmailSender
 from workers.loop import Job, Loop
-from workers.metrics import WorkerMetrics
+from workers.metrics import DeliveryMetrics, WorkerMetrics
+from workers.webhook_sender import WebhookSender
 
 LAG_INTERVAL_MS: Final = 1_000
 STOP_GRACE_MS: Final = 10_000
@@ -61,6 +71,7 @@ async def working(
                 now_us=now_us,
             ),
             LagJob(outbox=outbox, metrics=metrics, interval_ms=LAG_INTERVAL_MS, now_us=now_us),
+            *await _delivery_jobs(settings.delivery, topology, DeliveryMetrics(registry), stack, slot=slot),
         ]
         loop = Loop(stop_grace_ms=STOP_GRACE_MS, chance=random.random, failed=metrics.failed)
 
@@ -70,3 +81,31 @@ async def working(
                     group.create_task(loop.run(job, stop), name=job.name)
 
         yield run
+
+
+async def _delivery_jobs(
+    settings: DeliverySettings, topology: Topology, metrics: DeliveryMetrics, stack: AsyncExitStack, *, slot: int
+) -> list[Job]:
+    """Builds what delivers; `stack` closes it."""
+    queue = MySQLDeliveryQueue(primary=topology.primary)
+    guard = Guard([ipaddress.ip_network(network) for network in settings.allowed_networks])
+    webhook = WebhookSender(guard=guard, allow_http=settings.allow_http, timeout_ms=settings.timeout_ms, now_us=now_us)
+    stack.push_async_callback(webhook.close)
+    senders: dict[EndpointKind, Sender] = {EndpointKind.WEBHOOK: webhook}
+    if settings.smtp_host:
+        senders[EndpointKind.EMAIL] = EmailSender(settings=settings, now_us=now_us)
+    policy = Policy(
+        schedule_ms=settings.schedule_ms or SCHEDULE_MS, circuit_first_ms=settings.pause_ms, below=random.randrange
+    )
+    sending = SendJob(
+        queue=queue,
+        senders=senders,
+        policy=policy,
+        metrics=metrics,
+        owner=f"worker-{slot}-{secrets.token_hex(4)}",  # a lease is one process's: what it sent is its own to note
+        timeout_ms=settings.timeout_ms,
+        idle_wait_ms=settings.idle_wait_ms,
+        now_us=now_us,
+    )
+    stack.push_async_callback(sending.close)
+    return [FanOutJob(queue=queue, idle_wait_ms=settings.idle_wait_ms), sending]

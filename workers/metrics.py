@@ -44,3 +44,20 @@ class WorkerMetrics:
         """So many batches wait, the oldest for so long."""
         self._backlog.set(batches)
         self._lag.set(lag_s)
+
+
+class DeliveryMetrics:
+    """Attempts to deliver, by kind and result."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._attempts = Counter(
+            "billow_delivery_attempts", "Attempts to deliver", ("kind", "result"), registry=registry
+        )
+        self._seconds = Histogram(
+            "billow_delivery_attempt_seconds", "Duration of an attempt", ("kind",), buckets=SECONDS, registry=registry
+        )
+
+    def attempted(self, kind: str, delivered: bool, duration_s: float) -> None:
+        """One attempt ended."""
+        self._attempts.labels(kind, "delivered" if delivered else "failed").inc()
+        self._seconds.labels(kind).observe(duration_s)

@@ -48,10 +48,8 @@ def _embedded(address: IPAddress) -> list[IPAddress]:
     """Returns the IPv4 addresses an IPv6 address leads to: mapped, 6to4, Teredo, NAT64."""
     if isinstance(address, ipaddress.IPv4Address):
         return []
-    found: list[IPAddress] = []
-    for one in (address.ipv4_mapped, address.sixtofour, *(address.teredo or ())):
-        if one is not None:
-            found.append(one)
+    hidden = (address.ipv4_mapped, address.sixtofour, *(address.teredo or ()))
+    found: list[IPAddress] = [one for one in hidden if one is not None]
     if address in NAT64:
         found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
     return found

@@ -13,7 +13,7 @@ import hmac
 from collections.abc import Callable, Sequence
 from typing import Final
 
-SECRET_PREFIX: Final = "whsec_"
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105 (not a secret: what secrets begin with)
 SECRET_BYTES: Final = 32  # the specification: 24 to 64
 ROTATION_MS: Final = 24 * 3_600_000  # for so long the old secret signs too
 SCHEDULE_MS: Final = (  # the specification's: from the failure of an attempt to the next one; 75 h 35 min 5 s in all

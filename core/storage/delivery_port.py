@@ -206,8 +206,11 @@ class DeliveryQueue(Protocol):
         """
         ...
 
-    async def due_endpoints(self, *, kinds: Sequence[EndpointKind], items_max: int) -> list[int]:
-        """Returns active endpoints of these kinds with something due and a closed circuit; 1 round trip."""
+    async def due_endpoints(self, *, kinds: Sequence[EndpointKind], items_max: int) -> dict[int, int]:
+        """Returns the failures in a row of active endpoints of these kinds that have something due, by key.
+
+        Not of those left alone for a while. 1 round trip.
+        """
         ...
 
     async def claim(self, endpoint_key: int, *, owner: str, items_max: int, lease_ms: int) -> list[Due]:

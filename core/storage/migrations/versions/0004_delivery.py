@@ -41,6 +41,7 @@ TABLES = (
         old_secret_until_us BIGINT UNSIGNED NOT NULL,
         failures INT UNSIGNED NOT NULL DEFAULT 0,
         open_until_us BIGINT UNSIGNED NOT NULL DEFAULT 0,
+        since_us BIGINT UNSIGNED NOT NULL,
         created_at_us BIGINT UNSIGNED NOT NULL,
         KEY by_seller (seller_key, endpoint_id)
     ) ENGINE=InnoDB
