@@ -99,21 +99,32 @@ class ReadingService:
     async def get_invoice(self, caller: Caller, number: str) -> InvoiceWithBody:
         """Reads one invoice with its body, checked against its digest.
 
-        Raises INVALID_REQUEST, INVOICE_NOT_FOUND, BodyCorrupt. 2 round trips to a replica, twice as many when it has
-        not got the invoice yet, 1 more for a seller not seen lately, and for an archived body 1 more and 1 or 2 to the
-        object store.
+        Raises INVALID_REQUEST, INVOICE_NOT_FOUND, BodyCorrupt. The round trips of find_invoice and read_body.
+        """
+        row, seller_id = await self.find_invoice(caller, number)
+        return InvoiceWithBody(row, seller_id, await self.read_body(row))
+
+    async def find_invoice(self, caller: Caller, number: str) -> tuple[InvoiceRow, str]:
+        """Finds one invoice without its body; returns it with its seller's id.
+
+        Raises INVALID_REQUEST, INVOICE_NOT_FOUND. 1 round trip to a replica, 1 more to the primary when it has not
+        got the invoice yet, 1 more for a seller not seen lately.
         """
         if not NUMBER_FORM.fullmatch(number):
             words = f"must be {limits.NUMBER_CHARS} digits"
             refuse([Violation("number", "NUMBER_FORM" if number else "REQUIRED", words)])
+        found = await self.invoice_of_any(number)
+        if found is None or found[1].tenant_key != caller.tenant_key:
+            raise invoice_not_found(number)
+        return found[0], found[1].seller_id
+
+    async def invoice_of_any(self, number: str) -> tuple[InvoiceRow, SellerRecord] | None:
+        """Finds an invoice of any tenant with its seller: who asks decides who may see it (P8). As find_invoice."""
         row = await self._either(lambda reader: _one(reader, number))
-        seller = None
-        if row is not None:
-            seller = (await self._sellers.by_key((row.issued.seller_key,))).get(row.issued.seller_key)
-        if row is None or seller is None or seller.tenant_key != caller.tenant_key:
-            words = f"there is no invoice {number}"
-            raise BillowError(Reason.INVOICE_NOT_FOUND, words, metadata={"number": number})
-        return InvoiceWithBody(row, seller.seller_id, await self._body(row))
+        if row is None:
+            return None
+        seller = (await self._sellers.by_key((row.issued.seller_key,))).get(row.issued.seller_key)
+        return None if seller is None else (row, seller)
 
     async def list_invoices(self, caller: Caller, wanted: Wanted) -> Page[Listed]:
         """Lists invoices, oldest first, by (issue time, number).
@@ -192,8 +203,12 @@ class ReadingService:
                 raise
         return await patiently(lambda: find(self._primary), wait_max_ms=self._wait_max_ms)
 
-    async def _body(self, row: InvoiceRow) -> bytes:
-        """Reads the body from its block, or from its segment when it has been archived."""
+    async def read_body(self, row: InvoiceRow) -> bytes:
+        """Reads the body from its block, or from its segment when it has been archived, and checks its digest.
+
+        Raises BodyCorrupt. 1 round trip to a replica or the primary, for an archived body 1 more and 1 or 2 to the
+        object store.
+        """
         batch = await self._either(lambda reader: reader.batch(row.batch_id))
         if batch is None:
             raise BodyCorrupt(f"invoice {row.issued.number} has no batch {row.batch_id}")
@@ -215,6 +230,11 @@ class ReadingService:
             raise BodyCorrupt(f"batch {batch.batch_id} is in segment {segment_id}, which does not exist")
         place = segment_row + row.batch_position
         return await patiently(lambda: self._segments.read_body(segment, place), wait_max_ms=self._wait_max_ms)
+
+
+def invoice_not_found(number: str) -> BillowError:
+    """The error for an invoice the tenant does not have; another tenant's looks the same (P8)."""
+    return BillowError(Reason.INVOICE_NOT_FOUND, f"there is no invoice {number}", metadata={"number": number})
 
 
 async def _one(reader: InvoiceReader, number: str) -> InvoiceRow | None:
