@@ -15,6 +15,7 @@ from grpc import aio
 from ._call import Caller, wrong_answer
 from ._channel import open_channel
 from ._config import Keepalive, RetryPolicy, Target, Timeouts
+from ._entry import AsyncEntries, AsyncTaxIds
 from ._frames import ItemFramer
 from ._registry import AsyncRegistry
 from ._streams import BatchStreams, Result, Wire
@@ -92,6 +93,8 @@ class AsyncClient:
             refused=None,
         )
         self._registry = AsyncRegistry(channel=self._channel, caller=self._caller, timeout_s=self._timeouts.call_s)
+        self._entries = AsyncEntries(channel=self._channel, caller=self._caller, timeout_s=self._timeouts.batch_s)
+        self._tax_ids = AsyncTaxIds(channel=self._channel, caller=self._caller, timeout_s=self._timeouts.call_s)
 
     async def __aenter__(self) -> Self:
         return self
@@ -109,6 +112,16 @@ class AsyncClient:
     def registry(self) -> AsyncRegistry:
         """Tenants, API keys, sellers and number ranges."""
         return self._registry
+
+    @property
+    def entries(self) -> AsyncEntries:
+        """Account entry of received invoices."""
+        return self._entries
+
+    @property
+    def tax_ids(self) -> AsyncTaxIds:
+        """Proofs of taxpayer ids."""
+        return self._tax_ids
 
     # --- issuing --------------------------------------------------------------------------------------------------
 

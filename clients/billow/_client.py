@@ -1,15 +1,16 @@
 """The sync client: the async client on a private event-loop thread, nothing twice."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from . import _loop_thread
 from ._async_client import AsyncClient
 from ._config import Keepalive, RetryPolicy, Target, Timeouts
+from ._drain import close, drain, next_of
+from ._entry import Entries, TaxIds
 from ._loop_thread import LoopThread
 from ._registry import AsyncRegistry
 from .issuance.v1 import issuance_pb2
@@ -50,6 +51,8 @@ class Client:
             _loop_thread.release(self._thread)
             raise
         self._registry = Registry(core=self._core.registry, thread=self._thread)
+        self._entries = Entries(core=self._core.entries, thread=self._thread)
+        self._tax_ids = TaxIds(core=self._core.tax_ids, thread=self._thread)
 
     def __enter__(self) -> Self:
         return self
@@ -72,6 +75,16 @@ class Client:
     def registry(self) -> "Registry":
         """Tenants, API keys, sellers and number ranges."""
         return self._registry
+
+    @property
+    def entries(self) -> Entries:
+        """Account entry of received invoices."""
+        return self._entries
+
+    @property
+    def tax_ids(self) -> TaxIds:
+        """Proofs of taxpayer ids."""
+        return self._tax_ids
 
     def issue(
         self, request: issuance_pb2.IssueInvoiceRequest, *, timeout_s: float | None = None
@@ -128,7 +141,7 @@ class Client:
         page_size: int = 500,
     ) -> Iterator[issuance_pb2.InvoiceSummary]:
         """See AsyncClient.list."""
-        return _drain(
+        return drain(
             self._thread,
             self._core.list(
                 seller_id=seller_id,
@@ -194,7 +207,7 @@ class Registry:
 
     def list_tenants(self) -> Iterator[registry_pb2.Tenant]:
         """See AsyncRegistry.list_tenants."""
-        return _drain(self._thread, self._core.list_tenants())
+        return drain(self._thread, self._core.list_tenants())
 
     def create_api_key(
         self, scopes: Sequence[str], *, tenant_id: str = "", display_name: str = ""
@@ -204,7 +217,7 @@ class Registry:
 
     def list_api_keys(self) -> Iterator[registry_pb2.ApiKey]:
         """See AsyncRegistry.list_api_keys."""
-        return _drain(self._thread, self._core.list_api_keys())
+        return drain(self._thread, self._core.list_api_keys())
 
     def revoke_api_key(self, key_id: str) -> registry_pb2.ApiKey:
         """See AsyncRegistry.revoke_api_key."""
@@ -220,7 +233,7 @@ class Registry:
 
     def list_sellers(self) -> Iterator[registry_pb2.Seller]:
         """See AsyncRegistry.list_sellers."""
-        return _drain(self._thread, self._core.list_sellers())
+        return drain(self._thread, self._core.list_sellers())
 
     def add_number_range(
         self,
@@ -240,7 +253,7 @@ class Registry:
 
     def list_number_ranges(self, seller_id: str) -> Iterator[registry_pb2.NumberRange]:
         """See AsyncRegistry.list_number_ranges."""
-        return _drain(self._thread, self._core.list_number_ranges(seller_id))
+        return drain(self._thread, self._core.list_number_ranges(seller_id))
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[Sequence[Item]]:
@@ -254,32 +267,6 @@ def _batches(items: Iterable[Item], size: int) -> Iterator[Sequence[Item]]:
             batch = []
     if batch:
         yield batch
-
-
-async def _next(iterator: AsyncIterator[Item]) -> tuple[bool, Item | None]:
-    """(True, item), or (False, None) at the end: StopAsyncIteration cannot travel in a future."""
-    try:
-        return True, await anext(iterator)
-    except StopAsyncIteration:
-        return False, None
-
-
-def _drain(thread: LoopThread, iterator: AsyncIterator[Item]) -> Iterator[Item]:
-    """The items of an async iterator, one after the other."""
-    try:
-        while True:
-            more, item = thread.run(_next(iterator))
-            if not more:
-                return
-            yield item  # type: ignore[misc]  # None only when there is no more
-    finally:
-        thread.run(_close(iterator))
-
-
-async def _close(iterator: AsyncIterator[Any]) -> None:
-    if isinstance(iterator, AsyncGenerator):
-        with suppress(RuntimeError):  # still running: the interruption that ended us is ending it
-            await iterator.aclose()
 
 
 def _pump(
@@ -313,7 +300,7 @@ def _pump(
                 else:
                     open_count += 1
                     thread.loop.call_soon_threadsafe(feed.put_nowait, (item,))
-            more, outcome = thread.run(_next(outcomes))
+            more, outcome = thread.run(next_of(outcomes))
             if not more:
                 if source_error is not None:
                     raise source_error
@@ -321,4 +308,4 @@ def _pump(
             open_count -= 1
             yield outcome  # type: ignore[misc]  # None only when there is no more
     finally:
-        thread.run(_close(outcomes))
+        thread.run(close(outcomes))

@@ -9,7 +9,7 @@ import billow.reasons
 from billow import AsyncClient, AsyncRegistry, Client, Registry
 
 ERRORS = {
-    "DeliveryNotFound", "EndpointNotFound", "EndpointsExhausted",
+    "DeliveryNotFound", "DocumentNotRenderable", "EndpointNotFound", "EndpointsExhausted",
     "AlreadyEntered", "NotEntered", "TaxIdNotProven",
     "AlreadyExists", "ApiKeyInvalid", "ApiKeyMissing", "ApiKeyNotFound", "BatchTooLarge", "BillowError",
     "DeadlineExceeded", "InternalError", "InvalidInvoice", "InvalidPageToken", "InvalidRequest", "InvoiceNotFound",
@@ -19,14 +19,33 @@ ERRORS = {
     "Unavailable", "RedExceedsRemainder", "AlreadyFullyRed", "ConfirmationRequired",
     "ConfirmationNotUsable", "ConfirmationNotFound", "NotRedLettered",
 }  # fmt: skip
-CLIENTS = {"AsyncClient", "AsyncRegistry", "Client", "Registry", "BATCH_ITEMS_MAX"}
+CLIENTS = {
+    "AsyncEntries",
+    "AsyncTaxIds",
+    "Entries",
+    "TaxIds",
+    "AsyncClient",
+    "AsyncRegistry",
+    "Client",
+    "Registry",
+    "BATCH_ITEMS_MAX",
+}
 SETTINGS = {"Keepalive", "RetryPolicy", "TLS", "Target", "Timeouts"}
 MESSAGES = {
+    "EnterInvoiceRequest", "Entry", "EntryResult", "GetEntryResponse", "TaxId", "WithdrawEntryRequest",
     "ApiKey", "CreateApiKeyResponse", "GetInvoiceResponse", "Invoice", "InvoiceCheck", "InvoiceLine",
     "InvoiceSummary", "IssueInvoiceRequest", "IssueResult", "IssuedInvoice", "NumberRange", "Party", "Seller",
     "Tenant", "VerificationResult",
 }  # fmt: skip
-ENUMS = {"InvoiceColor", "InvoiceKind", "InvoiceState", "LineType", "VerificationOutcome", "ZeroRateReason"}
+ENUMS = {
+    "EntryState",
+    "InvoiceColor",
+    "InvoiceKind",
+    "InvoiceState",
+    "LineType",
+    "VerificationOutcome",
+    "ZeroRateReason",
+}
 REST = {"Violation", "error_of", "error_of_status", "__version__"}
 
 
@@ -48,7 +67,9 @@ def test_every_error_class_is_exported() -> None:
 
 
 def test_the_sync_client_offers_what_the_async_one_does_with_the_same_arguments() -> None:
-    for core, mirror in ((AsyncClient, Client), (AsyncRegistry, Registry)):
+    pairs: list[tuple[type, type]] = [(AsyncClient, Client), (AsyncRegistry, Registry)]
+    pairs += [(billow.AsyncEntries, billow.Entries), (billow.AsyncTaxIds, billow.TaxIds)]
+    for core, mirror in pairs:
         names = {name for name in vars(core) if not name.startswith("_")}
         assert names == {name for name in vars(mirror) if not name.startswith("_")}
         for name in names:

@@ -4,11 +4,13 @@ import click
 
 from billow import __version__
 
+from .book import book
 from .exits import EXIT_CODES_HELP
 from .get import get
 from .issue import issue
 from .listing import listing
 from .registry import key, number_range, seller, tenant
+from .tax_ids import tax_id
 from .verify import verify
 
 
@@ -21,7 +23,7 @@ def main() -> None:
     """
 
 
-for _command in (issue, verify, get, listing, tenant, key, seller, number_range):
+for _command in (issue, verify, get, listing, tenant, key, seller, number_range, book, tax_id):
     main.add_command(_command)
 
 if __name__ == "__main__":
