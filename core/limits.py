@@ -95,3 +95,8 @@ XML_BYTES_MAX: Final = 8 * 1024 * 1024  # 2,000 full lines in Chinese are below 
 XML_TAGS_MAX: Final = 200_000  # 2,000 lines have 44,000; a tree takes about 120 bytes an element
 XML_ATTRIBUTES_MAX: Final = 400_000  # counted as "=", which texts may hold too
 READ_SECONDS_MAX: Final = 253_000_000_000  # the year 9987: times that datetime can hold
+
+# --- documents rendered -------------------------------------------------------------------------------------------
+DOCUMENT_BYTES_MAX: Final = 12 * 1024 * 1024  # fits a message, in JSON as well; a PDF of 2,000 lines has 0.3 MB
+DOCUMENTS_WAITING_MAX: Final = 64  # of one server process, under way included: a second or two of work
+DOCUMENT_RENDER_MAX_MS: Final = 30_000  # 2,000 lines take 2 s

@@ -12,6 +12,7 @@ import grpc
 from prometheus_client import CollectorRegistry, start_http_server
 
 from core import limits
+from core.documents.formats import FORMATS
 from core.settings import Settings
 from core.storage.mysql.entries import MySQLEntryStore
 from core.storage.mysql.issuing import MySQLIssuingStore
@@ -20,16 +21,19 @@ from core.storage.mysql.registry import MySQLRegistryStore
 from core.storage.mysql.tax_ids import MySQLTaxIdStore
 from core.storage.mysql.topology import Topology
 from core.storage.objects.s3 import open_s3
+from core.storage.ports import ObjectStore
 from core.storage.redis.issue_cache import RedisIssueCache
 from core.storage.redis.link import RedisLink
 from core.storage.redis.verification_cache import RedisVerificationCache
 from core.storage.segment_reader import SegmentReader
 from server.coalescer import Lane
-from server.handlers import entries, issuance, registry, verification
+from server.handlers import documents, entries, issuance, registry, verification
 from server.health import Health, add_reflection, serve_channelz
 from server.interceptors import Guard
 from server.metrics import ServerMetrics
+from server.press import ProcessPress
 from server.services.auth import KeyAuthenticator
+from server.services.documents import DocumentService
 from server.services.entries import EntryService
 from server.services.issuing import IssuingService
 from server.services.reading import ReadingService
@@ -38,7 +42,10 @@ from server.services.sellers import SellerDirectory
 from server.services.tax_ids import TaxIdService
 from server.services.verification import VerificationService
 
-SERVICES = (issuance.SERVICE, verification.SERVICE, registry.SERVICE, entries.SERVICE, entries.TAX_ID_SERVICE)
+SERVICES = (
+    *(issuance.SERVICE, verification.SERVICE, registry.SERVICE, entries.SERVICE, entries.TAX_ID_SERVICE),
+    documents.SERVICE,
+)
 
 # HTTP/2 and message limits; Envoy's stand in envoy/billow.yaml and are in step with these
 GRPC_OPTIONS = (
@@ -153,6 +160,7 @@ async def _handlers(
         ),
         guard.handlers(registry.SERVICE, registry.RegistryHandlers(registry=registry_service), registry.ACCESS),
         *_buyer_handlers(guard, topology, registry_store, wait_max_ms),
+        _document_handler(guard, config, reading_service, objects, stack),
     )
 
 
@@ -170,3 +178,20 @@ def _buyer_handlers(
         guard.handlers(entries.SERVICE, entries.EntryHandlers(entries=entry_service), entries.ACCESS),
         guard.handlers(entries.TAX_ID_SERVICE, entries.TaxIdHandlers(tax_ids=tax_id_service), entries.TAX_ID_ACCESS),
     )
+
+
+def _document_handler(
+    guard: Guard, config: Settings, reading: ReadingService, objects: ObjectStore, stack: AsyncExitStack
+) -> grpc.GenericRpcHandler:
+    """Builds the service of documents; its press starts processes when the first one is asked for."""
+    press = ProcessPress(font=config.documents.font, processes=config.documents.processes)
+    stack.push_async_callback(press.close)
+    service = DocumentService(
+        invoices=reading,
+        press=press,
+        objects=objects,
+        formats=FORMATS,
+        retention_days=config.object_store.retention_days,
+        now_us=now_us,
+    )
+    return guard.handlers(documents.SERVICE, documents.DocumentHandlers(documents=service), documents.ACCESS)

@@ -10,7 +10,8 @@ from typing import Any, Protocol, TypeVar
 from grpc import StatusCode, aio
 
 from ._config import RetryPolicy, Target
-from ._errors import BillowError, DeadlineExceeded, InternalError, Unavailable, error_of_call
+from ._error_reading import error_of_call
+from ._errors import BillowError, DeadlineExceeded, InternalError, Unavailable
 from ._retry import RetryBudget, backoff_s
 
 Request = TypeVar("Request")

@@ -29,19 +29,11 @@
     └── InternalError             a fault inside Billow, or an answer that is none of Billow's
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
-
-from .reasons import DOMAIN, REASONS
-
-_DETAILS_KEY = "grpc-status-details-bin"
-_REQUEST_ID_KEY = "x-request-id"
-_CODES: Mapping[int, StatusCode] = MappingProxyType({code.value[0]: code for code in StatusCode})
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +224,10 @@ class EndpointsExhausted(BillowError):
     """The seller has as many endpoints as it may have."""
 
 
+class DocumentNotRenderable(BillowError):
+    """The format asked for cannot express this invoice."""
+
+
 class Overloaded(BillowError):
     """Too much work is waiting; come back after ``retry_delay_ms``."""
 
@@ -297,121 +293,6 @@ BY_REASON: Mapping[str, type[BillowError]] = MappingProxyType(
         "ENDPOINT_NOT_FOUND": EndpointNotFound,
         "DELIVERY_NOT_FOUND": DeliveryNotFound,
         "ENDPOINTS_EXHAUSTED": EndpointsExhausted,
+        "DOCUMENT_NOT_RENDERABLE": DocumentNotRenderable,
     }
 )
-
-# Answers without ErrorInfo, and reasons newer than this client: only the code tells.
-_BY_CODE: Mapping[StatusCode, type[BillowError]] = MappingProxyType(
-    {
-        StatusCode.INVALID_ARGUMENT: InvalidRequest,
-        StatusCode.OUT_OF_RANGE: InvalidRequest,
-        StatusCode.UNAUTHENTICATED: NotAllowed,
-        StatusCode.PERMISSION_DENIED: NotAllowed,
-        StatusCode.NOT_FOUND: NotFound,
-        StatusCode.ALREADY_EXISTS: AlreadyExists,
-        StatusCode.RESOURCE_EXHAUSTED: Overloaded,
-        StatusCode.UNAVAILABLE: Unavailable,
-        StatusCode.CANCELLED: Unavailable,
-        StatusCode.ABORTED: Unavailable,
-        StatusCode.UNKNOWN: Unavailable,  # what grpc makes of a proxy's HTTP status that is none of gRPC's
-        StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
-    }
-)
-
-# Without ErrorInfo these come from proxies and from connections that broke: whoever may repeat, should.
-# (UNKNOWN: Envoy's 507 "exceeded request buffer limit while retrying upstream", when a server dies under a stream.)
-_PASSING = frozenset(
-    {
-        StatusCode.UNAVAILABLE,
-        StatusCode.RESOURCE_EXHAUSTED,
-        StatusCode.CANCELLED,
-        StatusCode.ABORTED,
-        StatusCode.UNKNOWN,
-    }
-)
-MASKED_STATUS = "Internal error from Core"
-"""What grpc.aio says when a write meets a stream that has just ended."""
-_BROKEN_STREAM_MARKS = (
-    "RST_STREAM",
-    "GOAWAY",
-    "onnection reset",
-    "Stream removed",
-    "transport",
-    MASKED_STATUS,
-)
-
-
-def error_of_status(status: status_pb2.Status, *, request_id: str = "") -> BillowError:
-    """The error a ``google.rpc.Status`` tells of: the status of a call or of one item of a batch.
-
-    Details that are unknown or cannot be read are passed over: a bad detail must not hide the error itself.
-    """
-    reason = ""
-    metadata: dict[str, str] = {}
-    violations: tuple[Violation, ...] = ()
-    retry_delay_ms = 0
-    for detail in status.details:
-        try:
-            if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
-                info = error_details_pb2.ErrorInfo.FromString(detail.value)
-                if info.domain == DOMAIN:
-                    reason, metadata = info.reason, dict(info.metadata)
-            elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
-                faults = error_details_pb2.BadRequest.FromString(detail.value).field_violations
-                violations = tuple(Violation(f.field, f.reason, f.description) for f in faults)
-            elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
-                delay = error_details_pb2.RetryInfo.FromString(detail.value).retry_delay
-                retry_delay_ms = max(0, delay.seconds * 1_000 + delay.nanos // 1_000_000)
-            elif detail.Is(error_details_pb2.RequestInfo.DESCRIPTOR):
-                request_id = error_details_pb2.RequestInfo.FromString(detail.value).request_id
-        except DecodeError:
-            continue
-    code = _CODES.get(status.code, StatusCode.UNKNOWN)
-    if reason == "INTERNAL":
-        request_id = metadata.get("request_id", request_id)
-    kind = BY_REASON.get(reason) or _BY_CODE.get(code, InternalError)
-    if not reason and _is_message_too_large(code, status.message):
-        kind = MessageTooLarge
-    return kind(
-        status.message,
-        code=code,
-        reason=reason,
-        violations=violations,
-        metadata=metadata,
-        retry_delay_ms=retry_delay_ms,
-        retryable=_retryable(reason, code, status.message, asked_to=retry_delay_ms > 0),
-        request_id=request_id,
-    )
-
-
-def error_of_call(
-    code: StatusCode, details: str | None, trailing: Iterable[tuple[str, str | bytes]] | None
-) -> BillowError:
-    """The error a failed RPC tells of: with Billow's details where they came, bearing answers without them."""
-    status = status_pb2.Status(code=code.value[0], message=details or "")
-    request_id = ""
-    for key, value in trailing or ():
-        if key == _DETAILS_KEY and isinstance(value, bytes):
-            try:
-                told = status_pb2.Status.FromString(value)
-            except DecodeError:
-                continue
-            if told.code == status.code:  # a status that speaks of something else is not believed
-                status = told
-        elif key == _REQUEST_ID_KEY:
-            request_id = value.decode("ascii", "replace") if isinstance(value, bytes) else value
-    return error_of_status(status, request_id=request_id)
-
-
-def _is_message_too_large(code: StatusCode, message: str) -> bool:
-    return code is StatusCode.RESOURCE_EXHAUSTED and "larger than max" in message
-
-
-def _retryable(reason: str, code: StatusCode, message: str, *, asked_to: bool) -> bool:
-    if reason in REASONS:
-        return REASONS[reason].retryable
-    if reason:  # newer than this client: believe the code and what the server asks for
-        return asked_to or code is StatusCode.UNAVAILABLE
-    if code in _PASSING:
-        return not _is_message_too_large(code, message)
-    return code is StatusCode.INTERNAL and any(mark in message for mark in _BROKEN_STREAM_MARKS)

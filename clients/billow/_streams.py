@@ -17,7 +17,8 @@ from google.rpc import status_pb2
 from grpc import StatusCode, aio
 
 from ._call import Caller, closed_error, ended_early_error, error_of_rpc, silence_error, wrong_answer
-from ._errors import MASKED_STATUS, BillowError, DeadlineExceeded, error_of_call, error_of_status
+from ._error_reading import MASKED_STATUS, error_of_call, error_of_status
+from ._errors import BillowError, DeadlineExceeded
 from ._frames import ItemFramer
 
 Result = TypeVar("Result")

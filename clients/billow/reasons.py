@@ -65,6 +65,7 @@ REASONS: Mapping[str, ReasonSpec] = MappingProxyType(
         "ENDPOINT_NOT_FOUND": ReasonSpec(StatusCode.NOT_FOUND, False, ("endpoint_id",)),
         "DELIVERY_NOT_FOUND": ReasonSpec(StatusCode.NOT_FOUND, False, ("delivery_id",)),
         "ENDPOINTS_EXHAUSTED": ReasonSpec(StatusCode.FAILED_PRECONDITION, False, ("endpoints_max",)),
+        "DOCUMENT_NOT_RENDERABLE": ReasonSpec(StatusCode.FAILED_PRECONDITION, False, ("number", "format")),
     }
 )
 """Reason name to its meaning, in the order of the enum."""

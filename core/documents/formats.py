@@ -7,3 +7,7 @@ from typing import Final
 from core.documents.renderer import DocumentFormat
 
 PDF: Final = DocumentFormat(name="pdf", version=1, media_type="application/pdf", extension="pdf")
+XML: Final = DocumentFormat(name="xml", version=1, media_type="application/xml", extension="xml")
+OFD: Final = DocumentFormat(name="ofd", version=1, media_type="application/ofd", extension="ofd")
+
+FORMATS: Final = {made.name: made for made in (PDF, XML, OFD)}

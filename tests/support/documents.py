@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from billow.types.v1 import invoice_pb2
+from core.settings import DocumentSettings
 from tests.support.invoices import good_invoice, tax_id
 
+FONT = Path(DocumentSettings().font)
 NUMBER = "26110000000000000042"
 BLUE_NUMBER = "26110000000000000041"
 ISSUED_S = 1_795_000_000  # 2026-11-18 19:06:40 in China

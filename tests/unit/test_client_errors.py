@@ -8,7 +8,8 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
 import billow
-from billow._errors import BY_REASON, error_of_call
+from billow._error_reading import error_of_call
+from billow._errors import BY_REASON
 from billow.reasons import REASONS
 
 

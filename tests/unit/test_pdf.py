@@ -19,10 +19,8 @@ from core.documents.face import face_of, price_without_tax, rate_text
 from core.documents.pdf import PDFRenderer
 from core.documents.renderer import DocumentFormat
 from core.domain.issued_invoice import IssuedInvoiceView
-from core.settings import DocumentSettings
-from tests.support.documents import BLUE_NUMBER, NUMBER, issued_invoice
+from tests.support.documents import BLUE_NUMBER, FONT, NUMBER, issued_invoice
 
-FONT = Path(DocumentSettings().font)
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -94,6 +94,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """No such delivery for this tenant; metadata: delivery_id. NOT_FOUND."""
     REASON_ENDPOINTS_EXHAUSTED: _Reason.ValueType  # 62
     """The seller has as many endpoints as it may have; metadata: endpoints_max. FAILED_PRECONDITION."""
+    REASON_DOCUMENT_NOT_RENDERABLE: _Reason.ValueType  # 80
+    """The format cannot express this invoice, or its document would be too large; metadata: number, format. FAILED_PRECONDITION."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Every error of Billow carries a google.rpc.ErrorInfo with domain "billow" and one of these names (without the
@@ -172,4 +174,6 @@ REASON_DELIVERY_NOT_FOUND: Reason.ValueType  # 61
 """No such delivery for this tenant; metadata: delivery_id. NOT_FOUND."""
 REASON_ENDPOINTS_EXHAUSTED: Reason.ValueType  # 62
 """The seller has as many endpoints as it may have; metadata: endpoints_max. FAILED_PRECONDITION."""
+REASON_DOCUMENT_NOT_RENDERABLE: Reason.ValueType  # 80
+"""The format cannot express this invoice, or its document would be too large; metadata: number, format. FAILED_PRECONDITION."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -1,0 +1,31 @@
+"""DocumentService: invoices as documents. Round trips as DocumentService.get_document says."""
+
+from __future__ import annotations
+
+from billow.document.v1 import document_pb2
+from server.interceptors import Access, Call
+from server.services.documents import DocumentService
+
+SERVICE = document_pb2.DESCRIPTOR.services_by_name["DocumentService"]
+ACCESS = {"GetDocument": Access("read")}
+
+
+class DocumentHandlers:
+    """The methods of billow.document.v1.DocumentService."""
+
+    def __init__(self, *, documents: DocumentService) -> None:
+        self._documents = documents
+
+    async def GetDocument(  # noqa: N802 (the contract's name)
+        self, request: document_pb2.GetDocumentRequest, call: Call
+    ) -> document_pb2.GetDocumentResponse:
+        """Reads or renders a document."""
+        found = await self._documents.get_document(call.caller, number=request.number, format_name=request.format)
+        return document_pb2.GetDocumentResponse(
+            content=found.content,
+            media_type=found.format.media_type,
+            file_name=found.file_name,
+            sha256=found.sha256,
+            format=found.format.name,
+            version=found.format.version,
+        )

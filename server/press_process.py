@@ -1,0 +1,58 @@
+"""A process that renders documents: `python -m server.press_process FONT`, started by server/press.py.
+
+Reads requests from stdin and writes answers to stdout, one at a time, until stdin ends, as it does when the server
+that started it is gone. Knows no store and no network.
+"""
+
+from __future__ import annotations
+
+import signal
+import struct
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from billow.types.v1 import invoice_pb2
+from core.documents.renderer import NotRenderable, Renderer
+from core.documents.renderers import make_renderers
+
+REQUEST: Final = struct.Struct(">BI")  # length of the format's name, length of the body; both follow
+ANSWER: Final = struct.Struct(">BI")  # what became of it, length of what follows
+RENDERED, REFUSED, FAILED = range(3)
+
+
+def main() -> None:
+    """Serves requests until stdin ends."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # they are for the server, which drains first
+    serve(make_renderers(font=Path(sys.argv[1])), sys.stdin.buffer, sys.stdout.buffer)
+
+
+def serve(renderers: Mapping[str, Renderer], requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answers requests until they end."""
+    while len(head := requests.read(REQUEST.size)) == REQUEST.size:
+        name_bytes, body_bytes = REQUEST.unpack(head)
+        name = requests.read(name_bytes).decode()
+        body = requests.read(body_bytes)
+        outcome, content = answer(renderers[name], body)
+        try:
+            answers.write(ANSWER.pack(outcome, len(content)) + content)
+            answers.flush()
+        except BrokenPipeError:
+            return
+
+
+def answer(renderer: Renderer, body: bytes) -> tuple[int, bytes]:
+    """Renders a body; a refusal or a fault comes back as text."""
+    try:
+        return RENDERED, renderer.render(invoice_pb2.Invoice.FromString(body))
+    except NotRenderable as error:
+        return REFUSED, str(error).encode()
+    except Exception:  # noqa: BLE001 (the border: one bad invoice must not end the process)
+        return FAILED, traceback.format_exc().encode()
+
+
+if __name__ == "__main__":
+    main()
