@@ -22,6 +22,7 @@ Everything else in this package that starts with an underscore is private.
 from ._async_client import BATCH_ITEMS_MAX, AsyncClient
 from ._client import Client, Registry
 from ._config import TLS, Keepalive, RetryPolicy, Target, Timeouts
+from ._entry import AsyncEntries, AsyncTaxIds, Entries, TaxIds
 from ._error_reading import error_of_status
 from ._errors import (
     AlreadyEntered,
@@ -71,6 +72,19 @@ from ._errors import (
     Violation,
 )
 from ._registry import AsyncRegistry
+from .entry.v1.entry_pb2 import (
+    ENTRY_STATE_DEDUCTIBLE,
+    ENTRY_STATE_NOT_DEDUCTIBLE,
+    ENTRY_STATE_NOT_ENTERED,
+    ENTRY_STATE_UNSPECIFIED,
+    ENTRY_STATE_WITHDRAWN,
+    EnterInvoiceRequest,
+    Entry,
+    EntryResult,
+    EntryState,
+    GetEntryResponse,
+    WithdrawEntryRequest,
+)
 from .issuance.v1.issuance_pb2 import (
     GetInvoiceResponse,
     InvoiceSummary,
@@ -78,6 +92,7 @@ from .issuance.v1.issuance_pb2 import (
     IssueResult,
 )
 from .registry.v1.registry_pb2 import ApiKey, CreateApiKeyResponse, NumberRange, Seller, Tenant
+from .registry.v1.tax_ids_pb2 import TaxId
 from .types.v1.invoice_pb2 import (
     INVOICE_COLOR_BLUE,
     INVOICE_COLOR_RED,
@@ -124,13 +139,18 @@ from .verification.v1.verification_pb2 import (
 __version__ = "0.1.0"
 
 
-def error_of(result: IssueResult) -> BillowError | None:
-    """The error of one item of a batch or stream as an exception to look at or raise; None when it was issued."""
+def error_of(result: IssueResult | EntryResult) -> BillowError | None:
+    """The error of one item of a batch or stream as an exception to look at or raise; None when it was done."""
     return error_of_status(result.error) if result.HasField("error") else None
 
 
 __all__ = [
     "BATCH_ITEMS_MAX",
+    "ENTRY_STATE_DEDUCTIBLE",
+    "ENTRY_STATE_NOT_DEDUCTIBLE",
+    "ENTRY_STATE_NOT_ENTERED",
+    "ENTRY_STATE_UNSPECIFIED",
+    "ENTRY_STATE_WITHDRAWN",
     "INVOICE_COLOR_BLUE",
     "INVOICE_COLOR_RED",
     "INVOICE_COLOR_UNSPECIFIED",
@@ -166,7 +186,9 @@ __all__ = [
     "ApiKeyMissing",
     "ApiKeyNotFound",
     "AsyncClient",
+    "AsyncEntries",
     "AsyncRegistry",
+    "AsyncTaxIds",
     "BatchTooLarge",
     "BillowError",
     "Client",
@@ -179,6 +201,12 @@ __all__ = [
     "DocumentNotRenderable",
     "EndpointNotFound",
     "EndpointsExhausted",
+    "EnterInvoiceRequest",
+    "Entries",
+    "Entry",
+    "EntryResult",
+    "EntryState",
+    "GetEntryResponse",
     "GetInvoiceResponse",
     "InternalError",
     "InvalidInvoice",
@@ -222,7 +250,9 @@ __all__ = [
     "ShuttingDown",
     "StorageUnavailable",
     "Target",
+    "TaxId",
     "TaxIdNotProven",
+    "TaxIds",
     "Tenant",
     "TenantExists",
     "TenantNotFound",
@@ -231,6 +261,7 @@ __all__ = [
     "VerificationOutcome",
     "VerificationResult",
     "Violation",
+    "WithdrawEntryRequest",
     "ZeroRateReason",
     "__version__",
     "error_of",

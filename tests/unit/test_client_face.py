@@ -9,7 +9,7 @@ import billow.reasons
 from billow import AsyncClient, AsyncRegistry, Client, Registry
 
 ERRORS = {
-    "DeliveryNotFound", "DocumentNotRenderable", "DocumentNotRenderable", "EndpointNotFound", "EndpointsExhausted",
+    "DeliveryNotFound", "DocumentNotRenderable", "EndpointNotFound", "EndpointsExhausted",
     "AlreadyEntered", "NotEntered", "TaxIdNotProven",
     "AlreadyExists", "ApiKeyInvalid", "ApiKeyMissing", "ApiKeyNotFound", "BatchTooLarge", "BillowError",
     "DeadlineExceeded", "InternalError", "InvalidInvoice", "InvalidPageToken", "InvalidRequest", "InvoiceNotFound",
