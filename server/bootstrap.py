@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,7 +14,10 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from core import limits
 from core.documents.formats import FORMATS
+from core.domain import destinations
 from core.settings import Settings
+from core.storage.mysql.delivery_queue import MySQLDeliveryQueue
+from core.storage.mysql.endpoints import MySQLEndpointStore
 from core.storage.mysql.entries import MySQLEntryStore
 from core.storage.mysql.issuing import MySQLIssuingStore
 from core.storage.mysql.reader import PrimaryReader, ReplicaReader
@@ -27,12 +31,13 @@ from core.storage.redis.link import RedisLink
 from core.storage.redis.verification_cache import RedisVerificationCache
 from core.storage.segment_reader import SegmentReader
 from server.coalescer import Lane
-from server.handlers import documents, entries, issuance, registry, verification
+from server.handlers import delivery, documents, entries, issuance, registry, verification
 from server.health import Health, add_reflection, serve_channelz
 from server.interceptors import Guard
 from server.metrics import ServerMetrics
 from server.press import ProcessPress
 from server.services.auth import KeyAuthenticator
+from server.services.delivery import DeliveryService, Targets
 from server.services.documents import DocumentService
 from server.services.entries import EntryService
 from server.services.issuing import IssuingService
@@ -45,6 +50,7 @@ from server.services.verification import VerificationService
 SERVICES = (
     *(issuance.SERVICE, verification.SERVICE, registry.SERVICE, entries.SERVICE, entries.TAX_ID_SERVICE),
     documents.SERVICE,
+    delivery.SERVICE,
 )
 
 # HTTP/2 and message limits; Envoy's stand in envoy/billow.yaml and are in step with these
@@ -159,6 +165,7 @@ async def _handlers(
             verification.ACCESS,
         ),
         guard.handlers(registry.SERVICE, registry.RegistryHandlers(registry=registry_service), registry.ACCESS),
+        _delivery_handler(guard, config, topology, sellers),
         *_buyer_handlers(guard, topology, registry_store, wait_max_ms),
         _document_handler(guard, config, reading_service, objects, stack),
     )
@@ -195,3 +202,24 @@ def _document_handler(
         now_us=now_us,
     )
     return guard.handlers(documents.SERVICE, documents.DocumentHandlers(documents=service), documents.ACCESS)
+
+
+def _delivery_handler(
+    guard: Guard, config: Settings, topology: Topology, sellers: SellerDirectory
+) -> grpc.GenericRpcHandler:
+    """The handler of the DeliveryService; the sending itself is the workers'."""
+    networks = [ipaddress.ip_network(network) for network in config.delivery.allowed_networks]
+    service = DeliveryService(
+        store=MySQLEndpointStore(primary=topology.primary),
+        queue=MySQLDeliveryQueue(primary=topology.primary),
+        invoices=PrimaryReader(primary=topology.primary),
+        sellers=sellers,
+        targets=Targets(
+            guard=destinations.Guard(networks),
+            allow_http=config.delivery.allow_http,
+            email=bool(config.delivery.smtp_host),
+        ),
+        now_us=now_us,
+        wait_max_ms=config.server.commit_wait_max_ms,
+    )
+    return guard.handlers(delivery.SERVICE, delivery.DeliveryHandlers(delivery=service), delivery.ACCESS)
