@@ -22,6 +22,7 @@ Everything else in this package that starts with an underscore is private.
 from ._async_client import BATCH_ITEMS_MAX, AsyncClient
 from ._client import Client, Registry
 from ._config import TLS, Keepalive, RetryPolicy, Target, Timeouts
+from ._documents import AsyncDocuments, Documents
 from ._entry import AsyncEntries, AsyncTaxIds, Entries, TaxIds
 from ._error_reading import error_of_status
 from ._errors import (
@@ -72,6 +73,7 @@ from ._errors import (
     Violation,
 )
 from ._registry import AsyncRegistry
+from .document.v1.document_pb2 import GetDocumentResponse
 from .entry.v1.entry_pb2 import (
     ENTRY_STATE_DEDUCTIBLE,
     ENTRY_STATE_NOT_DEDUCTIBLE,
@@ -186,6 +188,7 @@ __all__ = [
     "ApiKeyMissing",
     "ApiKeyNotFound",
     "AsyncClient",
+    "AsyncDocuments",
     "AsyncEntries",
     "AsyncRegistry",
     "AsyncTaxIds",
@@ -199,6 +202,7 @@ __all__ = [
     "DeadlineExceeded",
     "DeliveryNotFound",
     "DocumentNotRenderable",
+    "Documents",
     "EndpointNotFound",
     "EndpointsExhausted",
     "EnterInvoiceRequest",
@@ -206,6 +210,7 @@ __all__ = [
     "Entry",
     "EntryResult",
     "EntryState",
+    "GetDocumentResponse",
     "GetEntryResponse",
     "GetInvoiceResponse",
     "InternalError",

@@ -9,6 +9,7 @@ from typing import Self, TypeVar
 from . import _loop_thread
 from ._async_client import AsyncClient
 from ._config import Keepalive, RetryPolicy, Target, Timeouts
+from ._documents import Documents
 from ._drain import close, drain, next_of
 from ._entry import Entries, TaxIds
 from ._loop_thread import LoopThread
@@ -52,6 +53,7 @@ class Client:
             raise
         self._registry = Registry(core=self._core.registry, thread=self._thread)
         self._entries = Entries(core=self._core.entries, thread=self._thread)
+        self._documents = Documents(core=self._core.documents, thread=self._thread)
         self._tax_ids = TaxIds(core=self._core.tax_ids, thread=self._thread)
 
     def __enter__(self) -> Self:
@@ -80,6 +82,11 @@ class Client:
     def entries(self) -> Entries:
         """Account entry of received invoices."""
         return self._entries
+
+    @property
+    def documents(self) -> Documents:
+        """Invoices as documents: PDF, XML, OFD, UBL."""
+        return self._documents
 
     @property
     def tax_ids(self) -> TaxIds:

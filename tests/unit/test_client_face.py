@@ -20,6 +20,8 @@ ERRORS = {
     "ConfirmationNotUsable", "ConfirmationNotFound", "NotRedLettered",
 }  # fmt: skip
 CLIENTS = {
+    "AsyncDocuments",
+    "Documents",
     "AsyncEntries",
     "AsyncTaxIds",
     "Entries",
@@ -32,6 +34,7 @@ CLIENTS = {
 }
 SETTINGS = {"Keepalive", "RetryPolicy", "TLS", "Target", "Timeouts"}
 MESSAGES = {
+    "GetDocumentResponse",
     "EnterInvoiceRequest", "Entry", "EntryResult", "GetEntryResponse", "TaxId", "WithdrawEntryRequest",
     "ApiKey", "CreateApiKeyResponse", "GetInvoiceResponse", "Invoice", "InvoiceCheck", "InvoiceLine",
     "InvoiceSummary", "IssueInvoiceRequest", "IssueResult", "IssuedInvoice", "NumberRange", "Party", "Seller",
@@ -68,6 +71,7 @@ def test_every_error_class_is_exported() -> None:
 
 def test_the_sync_client_offers_what_the_async_one_does_with_the_same_arguments() -> None:
     pairs: list[tuple[type, type]] = [(AsyncClient, Client), (AsyncRegistry, Registry)]
+    pairs += [(billow.AsyncDocuments, billow.Documents)]
     pairs += [(billow.AsyncEntries, billow.Entries), (billow.AsyncTaxIds, billow.TaxIds)]
     for core, mirror in pairs:
         names = {name for name in vars(core) if not name.startswith("_")}
