@@ -42,6 +42,12 @@ RANGE_MOVES_MAX: Final = 50  # times that one commit finds its remembered ranges
 OPEN_RANGES_MAX: Final = 8  # ranges of one seller and kind looked at in one transaction, unless they are tiny
 STREAM_BATCHES_MAX: Final = 8  # messages of one issuing stream worked on at once
 
+# --- red-letter ---------------------------------------------------------------------------------------------------
+RED_COMMIT_ITEMS_MAX: Final = 200  # red invoices of one transaction: bounds the time their blue ones stay locked
+RED_READS_MAX: Final = 16  # blue invoices of one batch read at once
+RED_REASSERT_ITEMS_MAX: Final = 1_000  # changed balances put into the cache again in one look
+RED_EXPIRE_ITEMS_MAX: Final = 1_000  # forms voided by one statement
+
 # --- verification -----------------------------------------------------------------------------------------------
 PUBLIC_CHECKS_A_DAY_MAX: Final = 5  # of one invoice without a key (DOMAIN.md: commonly 5)
 VERIFICATION_YEARS_MAX: Final = 5  # older invoices are answered "too old" (DOMAIN.md)
@@ -94,6 +100,10 @@ SUBSCRIPTIONS_MAX: Final = 200  # of one process: each looks into the database t
 XML_BYTES_MAX: Final = 8 * 1024 * 1024  # 2,000 full lines in Chinese are below 4 MB
 XML_TAGS_MAX: Final = 200_000  # 2,000 lines have 44,000; a tree takes about 120 bytes an element
 XML_ATTRIBUTES_MAX: Final = 400_000  # counted as "=", which texts may hold too
+OFD_BYTES_MAX: Final = 16 * 1024 * 1024  # foreign ones embed fonts and seals
+OFD_PARTS_MAX: Final = 2_000  # a page, its template and a seal each for 300 pages and more
+OFD_ATTACHMENTS_MAX: Final = 8
+OFD_UNPACKED_BYTES_MAX: Final = 24 * 1024 * 1024  # of the parts that are read
 READ_SECONDS_MAX: Final = 253_000_000_000  # the year 9987: times that datetime can hold
 
 # --- documents rendered -------------------------------------------------------------------------------------------

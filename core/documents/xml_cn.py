@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
+from core.documents.formats import XML
 from core.documents.renderer import DocumentFormat
 from core.documents.xml_text import EXTENSION, attribute, element
 from core.domain import decimals
@@ -41,7 +42,7 @@ class CnXmlRenderer:
     @property
     def format(self) -> DocumentFormat:
         """XML."""
-        return DocumentFormat(name="xml", version=1, media_type="application/xml", extension="xml")
+        return XML
 
     def render(self, invoice: IssuedInvoiceView) -> bytes:
         """Returns the canonical bytes."""
