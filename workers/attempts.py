@@ -49,6 +49,7 @@ class Policy:
 
     schedule_ms: Sequence[int] = webhooks.SCHEDULE_MS
     circuit_first_ms: int = CIRCUIT_FIRST_MS
+    circuit_max_ms: int = CIRCUIT_MAX_MS
     below: Callable[[int], int]
 
     def outcome(self, due: Due, answer: Answer, *, began_us: int, now_us: int) -> Outcome:
@@ -92,7 +93,7 @@ class Policy:
         pause_ms = 0
         failures = due.endpoint.failures + 1
         if failures >= CIRCUIT_FAILURES:
-            pause_ms = min(CIRCUIT_MAX_MS, self.circuit_first_ms << min(failures - CIRCUIT_FAILURES, 16))
+            pause_ms = min(self.circuit_max_ms, self.circuit_first_ms << min(failures - CIRCUIT_FAILURES, 16))
         if answer.throttled:
             asked_ms = min(answer.retry_after_ms, webhooks.RETRY_AFTER_MAX_MS)
             pause_ms = max(pause_ms, asked_ms or min(THROTTLE_MS, self.circuit_first_ms))
