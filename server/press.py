@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from core import limits
+from core.documents.renderer import NotRenderable
 from core.domain.errors import BillowError, Reason
 from server.press_process import ANSWER, REFUSED, RENDERED, REQUEST
 
@@ -50,7 +51,7 @@ class ProcessPress:
         self._under_way: set[asyncio.Task[tuple[int, bytes]]] = set()
 
     async def render(self, format_name: str, body: bytes) -> bytes:
-        """Renders a canonical body. Raises OVERLOADED, DOCUMENT_NOT_RENDERABLE, PressFailed."""
+        """Renders a canonical body. Raises OVERLOADED, NotRenderable, PressFailed."""
         if len(self._under_way) >= self._waiting_max:
             words = f"{self._waiting_max} documents are waiting to be rendered"
             raise BillowError(Reason.OVERLOADED, words, retry_delay_ms=OVERLOADED_RETRY_MS)
@@ -61,8 +62,7 @@ class ProcessPress:
         if outcome == RENDERED:
             return content
         if outcome == REFUSED:
-            metadata = {"format": format_name}
-            raise BillowError(Reason.DOCUMENT_NOT_RENDERABLE, content.decode(), metadata=metadata)
+            raise NotRenderable(content.decode())
         raise PressFailed(content.decode())
 
     async def close(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
 from core import limits
-from core.documents.renderer import DocumentFormat
+from core.documents.renderer import DocumentFormat, NotRenderable
 from core.domain.errors import BillowError, Reason, Violation
 from core.storage.ports import InvoiceRow, ObjectMissing, ObjectStore
 from server.services.auth import Caller
@@ -29,7 +29,7 @@ class Press(Protocol):
     """Renders outside the event loop, in processes of its own."""
 
     async def render(self, format_name: str, body: bytes) -> bytes:
-        """Renders a canonical body. Raises OVERLOADED at once when too much waits, DOCUMENT_NOT_RENDERABLE."""
+        """Renders a canonical body. Raises OVERLOADED at once when too much waits, NotRenderable."""
         ...
 
 
@@ -97,7 +97,11 @@ class DocumentService:
         key = key_of(made, number)
         content, store_answers = await self._kept(key)
         if content is None:
-            content = await self._press.render(made.name, await self._invoices.read_body(row))
+            body = await self._invoices.read_body(row)
+            try:
+                content = await self._press.render(made.name, body)
+            except NotRenderable as error:
+                raise not_renderable(number, made.name, str(error)) from error
             if len(content) > limits.DOCUMENT_BYTES_MAX:
                 raise not_renderable(number, made.name, "the document is larger than a message may be")
             if store_answers:
