@@ -15,6 +15,7 @@ from grpc import aio
 from ._call import Caller, wrong_answer
 from ._channel import open_channel
 from ._config import Keepalive, RetryPolicy, Target, Timeouts
+from ._delivery import AsyncDeliveries
 from ._documents import AsyncDocuments
 from ._entry import AsyncEntries, AsyncTaxIds
 from ._frames import ItemFramer
@@ -96,6 +97,7 @@ class AsyncClient:
         self._registry = AsyncRegistry(channel=self._channel, caller=self._caller, timeout_s=self._timeouts.call_s)
         self._entries = AsyncEntries(channel=self._channel, caller=self._caller, timeout_s=self._timeouts.batch_s)
         self._documents = AsyncDocuments(channel=self._channel, caller=self._caller, timeout_s=self._timeouts.call_s)
+        self._deliveries = AsyncDeliveries(channel=self._channel, caller=self._caller, timeout_s=self._timeouts.call_s)
         self._tax_ids = AsyncTaxIds(channel=self._channel, caller=self._caller, timeout_s=self._timeouts.call_s)
 
     async def __aenter__(self) -> Self:
@@ -124,6 +126,11 @@ class AsyncClient:
     def documents(self) -> AsyncDocuments:
         """Invoices as documents: PDF, XML, OFD, UBL."""
         return self._documents
+
+    @property
+    def deliveries(self) -> AsyncDeliveries:
+        """Endpoints, deliveries and the pull queue."""
+        return self._deliveries
 
     @property
     def tax_ids(self) -> AsyncTaxIds:

@@ -9,6 +9,7 @@ from typing import Self, TypeVar
 from . import _loop_thread
 from ._async_client import AsyncClient
 from ._config import Keepalive, RetryPolicy, Target, Timeouts
+from ._delivery import Deliveries
 from ._documents import Documents
 from ._drain import close, drain, next_of
 from ._entry import Entries, TaxIds
@@ -54,6 +55,7 @@ class Client:
         self._registry = Registry(core=self._core.registry, thread=self._thread)
         self._entries = Entries(core=self._core.entries, thread=self._thread)
         self._documents = Documents(core=self._core.documents, thread=self._thread)
+        self._deliveries = Deliveries(core=self._core.deliveries, thread=self._thread)
         self._tax_ids = TaxIds(core=self._core.tax_ids, thread=self._thread)
 
     def __enter__(self) -> Self:
@@ -87,6 +89,11 @@ class Client:
     def documents(self) -> Documents:
         """Invoices as documents: PDF, XML, OFD, UBL."""
         return self._documents
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """Endpoints, deliveries and the pull queue."""
+        return self._deliveries
 
     @property
     def tax_ids(self) -> TaxIds:

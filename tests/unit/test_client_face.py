@@ -20,6 +20,8 @@ ERRORS = {
     "ConfirmationNotUsable", "ConfirmationNotFound", "NotRedLettered",
 }  # fmt: skip
 CLIENTS = {
+    "AsyncDeliveries",
+    "Deliveries",
     "AsyncDocuments",
     "Documents",
     "AsyncEntries",
@@ -34,6 +36,8 @@ CLIENTS = {
 }
 SETTINGS = {"Keepalive", "RetryPolicy", "TLS", "Target", "Timeouts"}
 MESSAGES = {
+    "Attempt", "ClaimedDelivery", "CreateEndpointResponse", "Delivery", "Endpoint", "GetDeliveryResponse",
+    "InvoiceFacts", "RotateSecretResponse",
     "GetDocumentResponse",
     "EnterInvoiceRequest", "Entry", "EntryResult", "GetEntryResponse", "TaxId", "WithdrawEntryRequest",
     "ApiKey", "CreateApiKeyResponse", "GetInvoiceResponse", "Invoice", "InvoiceCheck", "InvoiceLine",
@@ -41,6 +45,9 @@ MESSAGES = {
     "Tenant", "VerificationResult",
 }  # fmt: skip
 ENUMS = {
+    "DeliveryState",
+    "EndpointKind",
+    "EndpointState",
     "EntryState",
     "InvoiceColor",
     "InvoiceKind",
@@ -71,7 +78,7 @@ def test_every_error_class_is_exported() -> None:
 
 def test_the_sync_client_offers_what_the_async_one_does_with_the_same_arguments() -> None:
     pairs: list[tuple[type, type]] = [(AsyncClient, Client), (AsyncRegistry, Registry)]
-    pairs += [(billow.AsyncDocuments, billow.Documents)]
+    pairs += [(billow.AsyncDocuments, billow.Documents), (billow.AsyncDeliveries, billow.Deliveries)]
     pairs += [(billow.AsyncEntries, billow.Entries), (billow.AsyncTaxIds, billow.TaxIds)]
     for core, mirror in pairs:
         names = {name for name in vars(core) if not name.startswith("_")}
