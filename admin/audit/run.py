@@ -12,6 +12,7 @@ from admin.audit.bodies import BodiesCheck
 from admin.audit.cache import CacheCheck
 from admin.audit.check import Check, Sources
 from admin.audit.durability import DurabilityCheck, ReplicasCheck
+from admin.audit.entries import EntriesCheck
 from admin.audit.ranges import RangesCheck, RequestsCheck
 from admin.audit.reds import RedsCheck
 from admin.audit.report import Report
@@ -50,6 +51,7 @@ def all_checks() -> list[Check]:
         BatchesCheck(),
         SegmentsCheck(),
         LocksCheck(),
+        EntriesCheck(),
     ]
 
 

@@ -24,6 +24,7 @@ CACHE = "cached entries are right"
 BATCHES = "batches hold every invoice once"
 SEGMENTS = "segments match the database"
 LOCKS = "segments are locked"
+ENTRIES = "invoices are entered once"
 
 BASE = 26 * 10**18 + 10**12  # the first number of the first seller
 FIRST = f"{BASE:020d}"  # invoices 0 to 9: batches 1 and 2, segment 1; 10 to 14: batch 3, segment 2; 15 to 19: batch 4
