@@ -5,6 +5,7 @@ import click
 from billow import __version__
 
 from .book import book
+from .deliver import deliver
 from .document import document
 from .exits import EXIT_CODES_HELP
 from .get import get
@@ -24,7 +25,7 @@ def main() -> None:
     """
 
 
-for _command in (issue, verify, get, listing, document, tenant, key, seller, number_range, book, tax_id):
+for _command in (issue, verify, get, listing, document, deliver, tenant, key, seller, number_range, book, tax_id):
     main.add_command(_command)
 
 if __name__ == "__main__":
