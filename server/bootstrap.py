@@ -7,6 +7,7 @@ import ipaddress
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -18,9 +19,11 @@ from core.domain import destinations
 from core.settings import Settings
 from core.storage.mysql.delivery_queue import MySQLDeliveryQueue
 from core.storage.mysql.endpoints import MySQLEndpointStore
-from core.storage.mysql.entries import MySQLEntryStore
+from core.storage.mysql.entries import MySQLBookedInvoices, MySQLEntryStore
 from core.storage.mysql.issuing import MySQLIssuingStore
 from core.storage.mysql.reader import PrimaryReader, ReplicaReader
+from core.storage.mysql.red_forms import MySQLFormStore
+from core.storage.mysql.red_letter import MySQLRedStore
 from core.storage.mysql.registry import MySQLRegistryStore
 from core.storage.mysql.tax_ids import MySQLTaxIdStore
 from core.storage.mysql.topology import Topology
@@ -31,7 +34,7 @@ from core.storage.redis.link import RedisLink
 from core.storage.redis.verification_cache import RedisVerificationCache
 from core.storage.segment_reader import SegmentReader
 from server.coalescer import Lane
-from server.handlers import delivery, documents, entries, issuance, registry, verification
+from server.handlers import delivery, documents, entries, issuance, red_letter, registry, verification
 from server.health import Health, add_reflection, serve_channelz
 from server.interceptors import Guard
 from server.metrics import ServerMetrics
@@ -42,15 +45,22 @@ from server.services.documents import DocumentService
 from server.services.entries import EntryService
 from server.services.issuing import IssuingService
 from server.services.reading import ReadingService
+from server.services.red_forms import RedFormService
+from server.services.red_letter import RedLetterService
 from server.services.registry import RegistryService
 from server.services.sellers import SellerDirectory
 from server.services.tax_ids import TaxIdService
 from server.services.verification import VerificationService
 
 SERVICES = (
-    *(issuance.SERVICE, verification.SERVICE, registry.SERVICE, entries.SERVICE, entries.TAX_ID_SERVICE),
-    documents.SERVICE,
+    issuance.SERVICE,
+    verification.SERVICE,
+    registry.SERVICE,
+    entries.SERVICE,
+    entries.TAX_ID_SERVICE,
+    red_letter.SERVICE,
     delivery.SERVICE,
+    documents.SERVICE,
 )
 
 # HTTP/2 and message limits; Envoy's stand in envoy/billow.yaml and are in step with these
@@ -67,6 +77,19 @@ GRPC_OPTIONS = (
 def now_us() -> int:
     """The wall clock, µs since the epoch."""
     return time.time_ns() // 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedStores:
+    """What red-lettering keeps things in."""
+
+    reds: MySQLRedStore
+    forms: MySQLFormStore
+    tax_ids: MySQLTaxIdStore
+    primary: PrimaryReader
+    answers: RedisIssueCache
+    entries: RedisVerificationCache
+    wait_max_ms: int
 
 
 @asynccontextmanager
@@ -133,6 +156,7 @@ async def _handlers(
     authenticator = KeyAuthenticator(store=registry_store, wait_max_ms=wait_max_ms)
     stack.push_async_callback(authenticator.close)
 
+    entries_cache = RedisVerificationCache(link=link, settings=config.redis, metrics=metrics)
     issuing_service = IssuingService(interactive=lanes[0], bulk=lanes[1], wait_max_ms=wait_max_ms)
     reading_service = ReadingService(
         primary=primary,
@@ -143,7 +167,7 @@ async def _handlers(
         wait_max_ms=wait_max_ms,
     )
     verification_service = VerificationService(
-        cache=RedisVerificationCache(link=link, settings=config.redis, metrics=metrics),
+        cache=entries_cache,
         replicas=replicas,
         primary=primary,
         metrics=metrics,
@@ -152,6 +176,7 @@ async def _handlers(
     )
     stack.push_async_callback(verification_service.close)
     registry_service = RegistryService(store=registry_store, sellers=sellers, now_us=now_us, wait_max_ms=wait_max_ms)
+    reds = _red_stores(topology, writers, issue_cache, entries_cache, wait_max_ms)
     guard = Guard(authenticator=authenticator, metrics=metrics)
     return (
         guard.handlers(
@@ -164,11 +189,59 @@ async def _handlers(
             verification.VerificationHandlers(verification=verification_service),
             verification.ACCESS,
         ),
+        _red_letter_handler(guard, stack, reds, sellers=sellers, reading=reading_service),
         guard.handlers(registry.SERVICE, registry.RegistryHandlers(registry=registry_service), registry.ACCESS),
         _delivery_handler(guard, config, topology, sellers),
         *_buyer_handlers(guard, topology, registry_store, wait_max_ms),
         _document_handler(guard, config, reading_service, objects, stack),
     )
+
+
+def _red_stores(
+    topology: Topology,
+    writers: Topology,
+    answers: RedisIssueCache,
+    entries: RedisVerificationCache,
+    wait_max_ms: int,
+) -> RedStores:
+    """Opens what red-lettering keeps things in."""
+    return RedStores(
+        reds=MySQLRedStore(
+            primary=writers.primary, booked=MySQLBookedInvoices(), now_us=now_us, away_wait_ms=wait_max_ms
+        ),
+        forms=MySQLFormStore(primary=topology.primary),
+        tax_ids=MySQLTaxIdStore(primary=topology.primary),
+        primary=PrimaryReader(primary=topology.primary),
+        answers=answers,
+        entries=entries,
+        wait_max_ms=wait_max_ms,
+    )
+
+
+def _red_letter_handler(
+    guard: Guard, stack: AsyncExitStack, stores: RedStores, *, sellers: SellerDirectory, reading: ReadingService
+) -> grpc.GenericRpcHandler:
+    """Builds the service of red invoices and their confirmation forms; `stack` waits for what is under way."""
+    reds = RedLetterService(
+        store=stores.reds,
+        reading=reading,
+        sellers=sellers,
+        primary=stores.primary,
+        answers=stores.answers,
+        entries=stores.entries,
+        wait_max_ms=stores.wait_max_ms,
+    )
+    stack.push_async_callback(reds.close)
+    forms = RedFormService(
+        store=stores.forms,
+        reds=stores.reds,
+        reading=reading,
+        sellers=sellers,
+        tax_ids=stores.tax_ids,
+        now_us=now_us,
+    )
+    handlers = red_letter.RedLetterHandlers(reds=reds, forms=forms, sellers=sellers)
+    return guard.handlers(red_letter.SERVICE, handlers, red_letter.ACCESS)
 
 
 def _buyer_handlers(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from core.domain.errors import BillowError, Reason
 from core.domain.kinds import InvoiceKind
@@ -11,6 +12,15 @@ from core.storage.block import Run
 from core.storage.ports import Draft
 
 Stock = tuple[int, int]  # seller_key, kind: what ranges belong to
+
+
+class Requested(Protocol):
+    """Anything with a request id and the digest of its request."""
+
+    @property
+    def request_id(self) -> str: ...  # noqa: D102
+    @property
+    def request_sha256(self) -> bytes: ...  # noqa: D102
 
 
 @dataclass(slots=True)
@@ -72,7 +82,7 @@ def shortage(stock: Stock, *, had_ranges: bool) -> BillowError:
     return BillowError(Reason.NO_NUMBER_RANGE, f"the seller has no number range for {kind} invoices", metadata=metadata)
 
 
-def answer_known(draft: Draft, request_sha256: bytes) -> BillowError | None:
+def answer_known(draft: Requested, request_sha256: bytes) -> BillowError | None:
     """Compares a draft with the digest its request id was used with; returns the error when they differ (P2)."""
     if draft.request_sha256 == request_sha256:
         return None

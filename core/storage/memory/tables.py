@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from core.domain.red_letter import Sums
 from core.storage.allocation import RangeState, Stock
 from core.storage.ports import BatchRow, InvoiceRow, Issued, Segment
+from core.storage.red_letter_port import Form
 
 
 @dataclass(slots=True)
@@ -17,3 +19,8 @@ class MemoryTables:
     by_request: dict[tuple[int, str], Issued] = field(default_factory=dict)
     batches: dict[int, BatchRow] = field(default_factory=dict)
     segments: dict[int, Segment] = field(default_factory=dict)
+    red_ranges: dict[Stock, list[RangeState]] = field(default_factory=dict)
+    red_sums: dict[str, Sums] = field(default_factory=dict)
+    red_changed: dict[str, int] = field(default_factory=dict)  # blue number -> µs
+    forms: dict[str, Form] = field(default_factory=dict)
+    booked: set[str] = field(default_factory=set)
