@@ -1,0 +1,129 @@
+# ruff: noqa: S608 -- what is put into SQL text here is constants and placeholders
+"""Collection on MySQL: numbering received invoices behind the feed of committed batches, and reading them.
+
+Why a cursor over positions is complete (docs/adr/0018): the feed gives every committed batch to one transaction, which
+writes the positions of its invoices and that it had the batch, or neither. Positions of a buyer are given under the
+lock of its head, which is held until they are committed; so position p is visible wherever p + 1 is, and nothing ever
+appears below a position that somebody has read. Replicas commit in the primary's order and keep that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import aiomysql
+
+from core.domain.errors import BillowError, Reason
+from core.limits import COLLECT_BATCHES_MAX, COLLECT_ROWS_MAX
+from core.storage.collection_port import Received
+from core.storage.mysql.batch_feed import FedBatch, MySQLBatchFeed
+from core.storage.mysql.pool import Primary, Replicas, read, rows
+
+CONSUMER: Final = "collection"
+
+_RECEIVED = (
+    "SELECT STRAIGHT_JOIN r.position, i.number, i.kind, i.color, i.issued_at_us, s.tax_id, s.name, i.net_total_minor,"
+    " i.tax_total_minor, i.gross_total_minor, COALESCE(i.blue_number, ''), COALESCE(b.red_total_minor, 0),"
+    " COALESCE(e.state, 1), COALESCE(e.period, 0) FROM received_invoices r FORCE INDEX (PRIMARY)"
+    " JOIN invoices i FORCE INDEX (PRIMARY) ON i.number = r.number"
+    " JOIN sellers s FORCE INDEX (PRIMARY) ON s.seller_key = i.seller_key"
+    " LEFT JOIN red_balances b ON b.blue_number = i.number LEFT JOIN invoice_entries e ON e.number = i.number"
+    " WHERE r.buyer_tax_id = %s AND r.position > %s ORDER BY r.position LIMIT %s"
+)
+
+Arrived = tuple[str, str]  # buyer's taxpayer id, number
+
+
+class MySQLCollector:
+    """The Collector of core/storage/collection_port.py."""
+
+    def __init__(self, *, primary: Callable[[], Primary], feed: MySQLBatchFeed | None = None) -> None:
+        self._feed = feed or MySQLBatchFeed(primary=primary, consumer=CONSUMER)
+
+    async def collect(self) -> int:
+        """Numbers invoices; see the port."""
+        async with self._feed.take(batches_max=COLLECT_BATCHES_MAX) as taken:
+            if taken.batches:
+                arrived = await _arrived(taken.connection, taken.batches)
+                if arrived:
+                    await _number(taken.connection, arrived)
+            return len(taken.batches)
+
+
+class MySQLReceivedStore:
+    """The ReceivedStore of core/storage/collection_port.py: from a fresh replica, without one from the primary."""
+
+    def __init__(self, *, primary: Callable[[], Primary], replicas: Callable[[], Replicas]) -> None:
+        self._primary = primary
+        self._replicas = replicas
+
+    async def received(self, buyer_tax_id: str, *, after: int, items_max: int) -> list[Received]:
+        """Reads the next invoices; see the port."""
+        values = (buyer_tax_id, after, items_max)
+        replica = self._replicas().pick()
+        if replica is not None:
+            try:
+                return [Received(*row) for row in await read(replica, _RECEIVED, values)]
+            except BillowError as error:
+                if error.reason is not Reason.STORAGE_UNAVAILABLE:
+                    raise
+        return [Received(*row) for row in await read(self._primary().node, _RECEIVED, values)]
+
+
+async def _arrived(connection: aiomysql.Connection, batches: Sequence[FedBatch]) -> list[Arrived]:
+    """Reads the invoices with a buyer's taxpayer id of whole batches, by batch and position."""
+    wanted = {batch.batch_id for batch in batches}
+    runs = [(int(run.first_number), run.count) for batch in batches for run in batch.runs]
+    found: list[tuple[Any, ...]] = []
+    for some in _pieces(runs):
+        condition = " OR ".join(["number BETWEEN %s AND %s"] * len(some))
+        bounds = [f"{bound:020d}" for first, count in some for bound in (first, first + count - 1)]
+        found += await rows(
+            connection,
+            "SELECT batch_id, batch_position, buyer_tax_id, number FROM invoices FORCE INDEX (PRIMARY)"
+            f" WHERE ({condition}) AND buyer_tax_id IS NOT NULL",
+            bounds,
+        )
+    return [(row[2], row[3]) for row in sorted(found) if row[0] in wanted]
+
+
+async def _number(connection: aiomysql.Connection, arrived: Sequence[Arrived]) -> None:
+    """Gives each invoice the next position of its buyer; heads are locked by ascending taxpayer id."""
+    numbers: dict[str, list[str]] = {}
+    for buyer, number in arrived:
+        numbers.setdefault(buyer, []).append(number)
+    values: list[tuple[str, int, str]] = []
+    for buyers in _pieces(sorted(numbers)):
+        counts = [value for buyer in buyers for value in (buyer, len(numbers[buyer]))]
+        await rows(
+            connection,
+            f"INSERT INTO received_heads (buyer_tax_id, last_position) VALUES {_tuples(2, len(buyers))}"
+            " ON DUPLICATE KEY UPDATE last_position = last_position + VALUES(last_position)",
+            counts,
+        )
+        heads = await rows(
+            connection,
+            f"SELECT buyer_tax_id, last_position FROM received_heads WHERE buyer_tax_id IN {_tuples(len(buyers), 1)}",
+            buyers,
+        )
+        for buyer, last in heads:
+            first = int(last) - len(numbers[buyer]) + 1
+            values += [(buyer, first + place, number) for place, number in enumerate(numbers[buyer])]
+    for some in _pieces(values):
+        await rows(
+            connection,
+            f"INSERT INTO received_invoices (buyer_tax_id, position, number) VALUES {_tuples(3, len(some))}",
+            [value for row in some for value in row],
+        )
+
+
+def _pieces(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Cuts what goes into one statement."""
+    for start in range(0, len(items), COLLECT_ROWS_MAX):
+        yield items[start : start + COLLECT_ROWS_MAX]
+
+
+def _tuples(width: int, count: int) -> str:
+    """Returns so many rows of so many placeholders."""
+    return ",".join([f"({','.join(['%s'] * width)})"] * count)
