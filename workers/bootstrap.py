@@ -17,21 +17,31 @@ from core.domain.destinations import Guard
 from core.domain.webhooks import SCHEDULE_MS
 from core.settings import DeliverySettings, Settings
 from core.storage.delivery_port import EndpointKind
+from core.storage.mysql.collection import MySQLCollector
 from core.storage.mysql.delivery_queue import MySQLDeliveryQueue
+from core.storage.mysql.entries import MySQLBookedInvoices
 from core.storage.mysql.outbox import MySQLOutboxStore
+from core.storage.mysql.reader import PrimaryReader
+from core.storage.mysql.red_forms import MySQLFormStore
+from core.storage.mysql.red_letter import MySQLRedStore
 from core.storage.mysql.topology import Topology
 from core.storage.objects.s3 import open_s3
+from core.storage.redis.link import RedisLink
+from core.storage.redis.verification_cache import RedisVerificationCache
 from core.storage.redis.wake import RedisWakeSource
 from workers.archive import ArchiveJob, LagJob
 from workers.attempts import Policy, Sender
+from workers.collect import CollectJob
 from workers.deliver import FanOutJob, SendJob
 from workers.email_sender import EmailSender
 from workers.loop import Job, Loop
 from workers.metrics import DeliveryMetrics, WorkerMetrics
+from workers.red_letter import ExpireJob, ReassertJob
 from workers.webhook_sender import WebhookSender
 
 LAG_INTERVAL_MS: Final = 1_000
 STOP_GRACE_MS: Final = 10_000
+REDS_AWAY_WAIT_MS: Final = 0  # the jobs only read, and are run again
 
 
 def now_us() -> int:
@@ -71,8 +81,10 @@ async def working(
                 now_us=now_us,
             ),
             LagJob(outbox=outbox, metrics=metrics, interval_ms=LAG_INTERVAL_MS, now_us=now_us),
+            CollectJob(collector=MySQLCollector(primary=topology.primary)),
             *await _delivery_jobs(settings.delivery, topology, DeliveryMetrics(registry), stack, slot=slot),
         ]
+        jobs += _red_letter_jobs(settings, topology, stack)
         loop = Loop(stop_grace_ms=STOP_GRACE_MS, chance=random.random, failed=metrics.failed)
 
         async def run(stop: asyncio.Event) -> None:
@@ -109,3 +121,22 @@ async def _delivery_jobs(
     )
     stack.push_async_callback(sending.close)
     return [FanOutJob(queue=queue, idle_wait_ms=settings.idle_wait_ms), sending]
+
+
+def _red_letter_jobs(settings: Settings, topology: Topology, stack: AsyncExitStack) -> list[Job]:
+    """Builds what follows red invoices; `stack` closes it."""
+    link = RedisLink(settings=settings.redis)
+    stack.push_async_callback(link.close)
+    reds = MySQLRedStore(
+        primary=topology.primary, booked=MySQLBookedInvoices(), now_us=now_us, away_wait_ms=REDS_AWAY_WAIT_MS
+    )
+    return [
+        ReassertJob(
+            reds=reds,
+            primary=PrimaryReader(primary=topology.primary),
+            entries=RedisVerificationCache(link=link, settings=settings.redis),
+            cached_s=settings.redis.verification_ttl_s,
+            now_us=now_us,
+        ),
+        ExpireJob(forms=MySQLFormStore(primary=topology.primary), now_us=now_us),
+    ]

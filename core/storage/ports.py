@@ -268,7 +268,8 @@ class VerificationCache(Protocol):
     async def replace(self, entries: Sequence[VerificationEntry]) -> bool:
         """Puts entries that have changed in the place of the old ones (P7); 1 round trip.
 
-        Returns False when the cache is away: it may then come back with the old ones.
+        One that knows of more reds stays: sums of reds only grow. Returns False when the cache is away: it may then
+        come back with the old ones.
         """
         ...
 

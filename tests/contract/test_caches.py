@@ -138,6 +138,10 @@ async def test_what_was_read_is_remembered_unless_something_newer_is_there(cache
     assert await caches.verification.entries([issued.number]) == {issued.number: entry_of(issued, -500)}
     assert await caches.verification.replace([entry_of(issued, -600)])
     assert await caches.verification.entries([issued.number]) == {issued.number: entry_of(issued, -600)}
+    assert await caches.verification.replace([entry_of(issued, -599), entry_of(issued, -500)])
+    assert await caches.verification.entries([issued.number]) == {issued.number: entry_of(issued, -600)}
+    assert await caches.verification.replace([entry_of(issued, -(10**15 - 1))])
+    assert await caches.verification.entries([issued.number]) == {issued.number: entry_of(issued, -(10**15 - 1))}
 
 
 async def test_absences_are_remembered_for_a_second_at_most(caches: Caches) -> None:

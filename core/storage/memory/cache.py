@@ -73,7 +73,9 @@ class MemoryVerificationCache:
     async def replace(self, entries: Sequence[VerificationEntry]) -> bool:
         """Replaces entries; see the port."""
         for entry in entries:
-            self._state.entries[entry.number] = replace(entry)
+            known = self._state.entries.get(entry.number)
+            if known is None or known.red_total_minor > entry.red_total_minor:
+                self._state.entries[entry.number] = replace(entry)
         return True
 
     async def count_public_checks(self, numbers: Sequence[str], day: int) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from core.settings import RedisSettings
 from core.storage.ports import VerificationEntry
@@ -13,6 +14,16 @@ from core.storage.redis.keys import ENTRY_PREFIX, PUBLIC_CHECKS_TTL_S, entry_key
 from core.storage.redis.link import RedisAway, RedisLink, pack
 from core.storage.redis.values import pack_entry, unpack_entry
 from core.storage.short_memory import Absences, DayCounts
+
+# sums of reds only ever grow more negative: of two that race, the one that knows more stays (P7). The red total lies at
+# byte 27 of an entry (core/storage/redis/values.py); a double holds every lawful one exactly
+SET_REDDER: Final = (
+    "for i = 1, #KEYS do local old = redis.call('GET', KEYS[i])"
+    " if not old or #old < 35 or old:byte(1) ~= 1"
+    " or struct.unpack('<i8', old, 27) > tonumber(ARGV[1 + #KEYS + i]) then"
+    " redis.call('SET', KEYS[i], ARGV[1 + i], 'EX', ARGV[1])"
+    " else redis.call('EXPIRE', KEYS[i], ARGV[1]) end end"
+)
 
 
 class RedisVerificationCache:
@@ -74,9 +85,16 @@ class RedisVerificationCache:
 
     async def replace(self, entries: Sequence[VerificationEntry]) -> bool:
         """Replaces entries; see the port."""
-        return await self._send(
-            [pack("SET", entry_key(entry.number), pack_entry(entry), "EX", self._ttl_s) for entry in entries]
-        )
+        if not entries:
+            return not self._link.away
+        commands = []
+        for start in range(0, len(entries), SCRIPT_KEYS_MAX):
+            some = entries[start : start + SCRIPT_KEYS_MAX]
+            names = [entry_key(entry.number) for entry in some]
+            values = [pack_entry(entry) for entry in some]
+            reds = [entry.red_total_minor for entry in some]
+            commands.append(pack("EVAL", SET_REDDER, len(names), *names, self._ttl_s, *values, *reds))
+        return await self._send(commands)
 
     async def _send(self, commands: Sequence[bytes]) -> bool:
         """Sends commands in one round trip; tells whether Redis took them."""
