@@ -33,6 +33,8 @@ PROGRAMS = (
     ("mariadb-install-db", "mariadb-server"),
     ("redis-server", "redis-server"),
     ("setpriv", "util-linux"),
+    ("pdftotext", "poppler-utils"),  # tests read PDFs with it
+    ("xmlsec1", "xmlsec1"),  # tests verify signatures with it
 )
 # a file that must be there, and its package
 FILES = (("/usr/share/fonts/truetype/wqy/wqy-microhei.ttc", "fonts-wqy-microhei"),)

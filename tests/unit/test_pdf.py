@@ -20,6 +20,7 @@ from core.documents.pdf import PDFRenderer
 from core.documents.renderer import DocumentFormat
 from core.domain.issued_invoice import IssuedInvoiceView
 from tests.support.documents import BLUE_NUMBER, FONT, NUMBER, issued_invoice
+from tests.support.golden import agrees
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -146,3 +147,12 @@ def test_untaxed_lines_show_why() -> None:
     line.tax_rate_bp, line.zero_rate_reason, line.tax_minor = 0, invoice_pb2.ZERO_RATE_REASON_EXEMPT, 0
     face = face_of(invoice)
     assert (face.lines[0].rate, face.lines[0].tax, face.tax_total) == ("免税", "***", "***")
+
+
+@pytest.mark.parametrize(("name", "lines", "red"), [("blue", 8, False), ("long", 60, False), ("red", 2, True)])
+def test_faces_are_as_they_were(
+    renderer: PDFRenderer, name: str, lines: int, red: bool, request: pytest.FixtureRequest
+) -> None:
+    pages = opened(renderer.render(issued_invoice(lines, red=red))).pages
+    text = "\n--- page ---\n".join(page.extract_text() for page in pages) + "\n"
+    assert agrees(f"{name}.pdf.txt", text.encode(), request.config)
