@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from core.domain.red_letter import Taken, pack_sums
 from core.storage import block, segments
 from core.storage.mysql.reader import PrimaryReader
 from core.storage.segments import Columns
 from stack import Stack
 from tests.support.archiving import audited, told
 from tests.support.audit_subject import (
+    BALANCE,
     BATCHES,
     BODIES,
     FIRST,
@@ -31,6 +33,11 @@ from tests.support.audit_subject import (
 from tests.support.databases import OwnStores
 from tests.support.issuing import TestSeller
 
+USED_FORM = (
+    "INSERT INTO red_confirmations VALUES ('{serial}', 1, '{serial}', REPEAT('x', 32), 1, 'S', 'B', '{blue}', '', -1,"
+    " 0, {state}, '{red}', 1, 2)"
+)
+FORMS = ((1, number(1), 4), (2, number(0), 5))
 # what is done to the sound data -> the findings it must lead to, each a regular expression
 DAMAGES: Mapping[str, tuple[Sequence[str], Mapping[str, Sequence[str]]]] = {
     "a request id used twice": (
@@ -188,6 +195,14 @@ DAMAGES: Mapping[str, tuple[Sequence[str], Mapping[str, Sequence[str]]]] = {
         [f"INSERT INTO red_balances (blue_number, red_total_minor) VALUES ('{number(1)}', -1)"],
         {REDS: ["its red balance is -1, its reds sum up to 0"]},
     ),
+    "lines that do not sum up to the red balance": (
+        ["UPDATE red_balances SET line_sums = NULL"],
+        {REDS: ["its red balance is -11300, 0 by lines"]},
+    ),
+    "confirmation forms used wrongly": (
+        [USED_FORM.format(serial=serial, blue=blue, state=state, red=number(20)) for serial, blue, state in FORMS],
+        {REDS: ["form 1: .*not of its blue", "form 2: .*has state 5", "invoice .*020: used 2 confirmation forms"]},
+    ),
     "a red of an invoice that does not exist": (
         [
             f"UPDATE invoices SET blue_number = '{number(500)}' WHERE color = 2",
@@ -219,7 +234,8 @@ async def test_damage_is_found_and_nothing_else(stores: OwnStores, damage: str) 
 async def test_reds_that_exceed_their_blue(stores: OwnStores) -> None:
     seller = TestSeller(seller_key=1, tax_id=(await stores.primary.rows("SELECT tax_id FROM sellers"))[0][0])
     await issue_red(stores, red(seller, number(0), lines=3, request_id="too much"), number(0))
-    await stores.admin.rows("UPDATE red_balances SET red_total_minor = -45200")
+    sums = pack_sums({0: Taken(10_000, 1_300), 1: Taken(30_000, 3_900)})
+    await stores.admin.rows("UPDATE red_balances SET red_total_minor = -45200, line_sums = %s", (sums,))
     findings = told(await audited(stores))
     assert findings == {REDS: [f"invoice {FIRST}: its reds sum up to -45200, it is of 33900"]}
 
@@ -227,8 +243,15 @@ async def test_reds_that_exceed_their_blue(stores: OwnStores) -> None:
 async def test_a_red_of_another_seller(stores: OwnStores) -> None:
     other = await stores.issuer.seller()
     await issue_red(stores, red(other, number(1)), number(1))
-    await stores.admin.rows("INSERT INTO red_balances (blue_number, red_total_minor) VALUES (%s, -11300)", (number(1),))
+    await stores.admin.rows(BALANCE, (number(1),))
     assert told(await audited(stores)) == {REDS: [f"invoice {number(1)}: has red invoices of another seller"]}
+
+
+async def test_a_red_to_another_buyer(stores: OwnStores) -> None:
+    seller = TestSeller(seller_key=1, tax_id=(await stores.primary.rows("SELECT tax_id FROM sellers"))[0][0])
+    await issue_red(stores, red(seller, number(1), request_id="other buyer"), number(1))
+    await stores.admin.rows(BALANCE, (number(1),))
+    assert told(await audited(stores)) == {REDS: [f"invoice {number(1)}: has red invoices to another buyer"]}
 
 
 async def test_another_body_in_a_block(stores: OwnStores) -> None:

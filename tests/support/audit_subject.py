@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from billow.types.v1.invoice_pb2 import INVOICE_COLOR_RED, Invoice
+from core.domain.red_letter import Taken, pack_sums
 from core.storage.ports import Draft, Issued
 from stack import Stack
 from tests.support.archiving import archive
@@ -27,6 +28,8 @@ LOCKS = "segments are locked"
 ENTRIES = "invoices are entered once"
 
 BASE = 26 * 10**18 + 10**12  # the first number of the first seller
+LINE_SUMS = pack_sums({0: Taken(10_000, 1_300)}).hex()
+BALANCE = f"INSERT INTO red_balances (blue_number, red_total_minor, line_sums) VALUES (%s, -11300, X'{LINE_SUMS}')"
 FIRST = f"{BASE:020d}"  # invoices 0 to 9: batches 1 and 2, segment 1; 10 to 14: batch 3, segment 2; 15 to 19: batch 4
 
 
@@ -74,7 +77,5 @@ async def sound_stores(stack: Stack, folder: Path) -> AsyncIterator[OwnStores]:
         await archive(opened)
         await opened.issuer.issue(seller, 5)
         await issue_red(opened, red(seller, number(0)), number(0))
-        await opened.admin.rows(
-            "INSERT INTO red_balances (blue_number, red_total_minor) VALUES (%s, -11300)", (number(0),)
-        )
+        await opened.admin.rows(BALANCE, (number(0),))
         yield opened
