@@ -80,18 +80,22 @@ async def issue(target: str, secret: str, loads: Sequence[Sequence[bytes]]) -> O
     return outcome
 
 
+def check_of(item: invoice_pb2.IssuedInvoice) -> verification_pb2.InvoiceCheck:
+    """Returns the check of an invoice as its holder would make it."""
+    day = time.gmtime(item.issue_time.seconds + UTC_OFFSET_S)
+    return verification_pb2.InvoiceCheck(
+        number=item.number,
+        issue_date=day.tm_year * 10_000 + day.tm_mon * 100 + day.tm_mday,
+        gross_total_minor=item.gross_total_minor,
+    )
+
+
 def check_messages(issued: Sequence[invoice_pb2.IssuedInvoice], batch_items: int) -> list[bytes]:
     """Returns serialised StreamVerifyInvoicesRequest messages that check the invoices."""
     messages = []
     for start in range(0, len(issued), batch_items):
         request = verification_pb2.StreamVerifyInvoicesRequest(sequence=start)
-        for item in issued[start : start + batch_items]:
-            day = time.gmtime(item.issue_time.seconds + UTC_OFFSET_S)
-            request.checks.add(
-                number=item.number,
-                issue_date=day.tm_year * 10_000 + day.tm_mon * 100 + day.tm_mday,
-                gross_total_minor=item.gross_total_minor,
-            )
+        request.checks.extend(map(check_of, issued[start : start + batch_items]))
         messages.append(request.SerializeToString())
     return messages
 

@@ -7,6 +7,7 @@ generator is not what is measured.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -77,3 +78,12 @@ def stream_messages(shape: Shape, batches: int, worker: int) -> Iterator[bytes]:
             parts.append(field(2, request))
             serial += 1
         yield b"".join(parts)
+
+
+def single_messages(shape: Shape) -> Iterator[bytes]:
+    """Yields serialised IssueInvoiceRequest messages without end, each with a request id of its own."""
+    sellers = [field(1, seller_id.encode()) for seller_id in shape.seller_ids]
+    bodies = [field(3, invoice) for invoice in invoices(shape.lines)]
+    for serial in itertools.count():
+        request_id = f"{shape.run_id}-single-{serial}".encode()
+        yield sellers[serial % len(sellers)] + field(2, request_id) + bodies[serial % len(bodies)]
