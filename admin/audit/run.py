@@ -11,6 +11,7 @@ from admin.audit.batches import BatchesCheck
 from admin.audit.bodies import BodiesCheck
 from admin.audit.cache import CacheCheck
 from admin.audit.check import Check, Sources
+from admin.audit.deliveries import DeliveriesCheck
 from admin.audit.durability import DurabilityCheck, ReplicasCheck
 from admin.audit.entries import EntriesCheck
 from admin.audit.ranges import RangesCheck, RequestsCheck
@@ -51,6 +52,7 @@ def all_checks() -> list[Check]:
         BatchesCheck(),
         SegmentsCheck(),
         LocksCheck(),
+        DeliveriesCheck(),
         EntriesCheck(),
     ]
 

@@ -27,6 +27,7 @@ class Receiver:
     behaviour: Behaviour
     port: int = 0
     received: list[Received] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
     at_once: int = 0
     at_once_max: int = 0
 
@@ -40,6 +41,14 @@ class Receiver:
         """The webhook-id of every request."""
         return [item.headers["webhook-id"] for item in self.received]
 
+    async def nth(self, place: int) -> Received:
+        """Waits for the `place`-th request, from 1; at most half a minute."""
+        async with asyncio.timeout(30):
+            while len(self.received) < place:
+                self.news.clear()
+                await self.news.wait()
+        return self.received[place - 1]
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Notes a request and behaves."""
         self.at_once += 1
@@ -47,6 +56,7 @@ class Receiver:
         try:
             headers = {name.lower(): value for name, value in request.headers.items()}
             self.received.append(Received(await request.read(), headers))
+            self.news.set()
             return await self.behaviour(self)
         finally:
             self.at_once -= 1

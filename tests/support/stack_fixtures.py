@@ -5,10 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any, Final
 
 import pytest
 
 from stack import DATA_STORES, Stack, StackOptions
+
+# webhooks of tests are received on the loopback, without TLS
+LOCAL_DELIVERY: Final[dict[str, Any]] = {"allow_http": True, "allowed_networks": ["127.0.0.0/8"], "pause_ms": 50}
 
 AUDIT_S = 300
 
@@ -24,7 +28,9 @@ def data_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Everything: stores, two servers, one worker, Envoy. Whatever the tests do to it, the audit then finds nothing."""
     folder = tmp_path_factory.mktemp("whole")
-    options = StackOptions(servers=2, workers=1, settings={"server": {"channelz_dir": str(folder)}})
+    options = StackOptions(
+        servers=2, workers=1, settings={"server": {"channelz_dir": str(folder)}, "delivery": LOCAL_DELIVERY}
+    )
     with Stack(run_dir=folder, options=options) as stack:
         yield stack
         command = [sys.executable, "-m", "admin", "audit", "--config", str(stack.config_path)]

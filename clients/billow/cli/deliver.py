@@ -44,17 +44,17 @@ def deliver() -> None:
 @deliver.command("add")
 @click.argument("seller_id")
 @click.argument("kind", type=click.Choice(tuple(KINDS)))
-@click.argument("target", default="")
+@click.argument("where", default="")
 @click.option("--every-invoice", is_flag=True, help="Deliver every invoice issued from now on.")
 @connected
-async def add(connection: Connection, *, seller_id: str, kind: str, target: str, every_invoice: bool) -> Exit:
-    """Add an endpoint: TARGET is a webhook's https URL or an e-mail address; a pull queue has none.
+async def add(connection: Connection, *, seller_id: str, kind: str, where: str, every_invoice: bool) -> Exit:
+    """Add an endpoint: WHERE is a webhook's https URL or an e-mail address; a pull queue has none.
 
     A webhook's secret is printed this once, and never again.
     """
     async with connection.client() as client:
         made = await client.deliveries.create_endpoint(
-            seller_id, kind=KINDS[kind], target=target, every_invoice=every_invoice
+            seller_id, kind=KINDS[kind], target=where, every_invoice=every_invoice
         )
     if connection.as_json:
         print_message(made)
