@@ -124,9 +124,18 @@ class DocumentSettings:
 
     font: str = "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc"  # Debian's fonts-wqy-microhei; TrueType outlines
     processes: int = 1  # that render, per server process; started when the first document is asked for
+    signing_key: str = ""  # PEM file of the RSA key that signs XML, without passphrase; empty: nothing is signed
+    signing_certificate: str = ""  # PEM file of its certificate, the chain behind it
 
     def __post_init__(self) -> None:
         require(1 <= self.processes <= 64, "documents.processes", "must be 1 to 64")
+        both = bool(self.signing_key) == bool(self.signing_certificate)
+        require(both, "documents.signing_key", "must stand together with documents.signing_certificate")
+
+    @property
+    def signing(self) -> tuple[str, str] | None:
+        """The files of key and certificate; None: nothing is signed."""
+        return (self.signing_key, self.signing_certificate) if self.signing_key else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -264,7 +264,10 @@ def _document_handler(
     guard: Guard, config: Settings, reading: ReadingService, objects: ObjectStore, stack: AsyncExitStack
 ) -> grpc.GenericRpcHandler:
     """Builds the service of documents; its press starts processes when the first one is asked for."""
-    press = ProcessPress(font=config.documents.font, processes=config.documents.processes)
+    documents_config = config.documents
+    press = ProcessPress(
+        font=documents_config.font, processes=documents_config.processes, signing=documents_config.signing
+    )
     stack.push_async_callback(press.close)
     service = DocumentService(
         invoices=reading,

@@ -30,7 +30,7 @@ class ProcessPress:
 
     At most `waiting_max` renderings wait or are under way; more are refused with OVERLOADED. One that takes longer
     than `render_max_ms` fails, and its process is replaced. A caller that goes away ends its waiting, not the
-    rendering. Belongs to one event loop.
+    rendering. `signing` names the files of key and certificate that sign XML. Belongs to one event loop.
     """
 
     def __init__(
@@ -38,10 +38,11 @@ class ProcessPress:
         *,
         font: str,
         processes: int,
+        signing: tuple[str, str] | None = None,
         waiting_max: int = limits.DOCUMENTS_WAITING_MAX,
         render_max_ms: int = limits.DOCUMENT_RENDER_MAX_MS,
     ) -> None:
-        self._command = (sys.executable, "-m", "server.press_process", font)
+        self._command = (sys.executable, "-m", "server.press_process", font, *(signing or ()))
         self._slots: asyncio.LifoQueue[Process | None] = asyncio.LifoQueue()
         for _ in range(processes):
             self._slots.put_nowait(None)

@@ -1,4 +1,4 @@
-"""A process that renders documents: `python -m server.press_process FONT`, started by server/press.py.
+"""A process that renders documents: `python -m server.press_process FONT [KEY CERTIFICATE]`. server/press.py starts it.
 
 Reads requests from stdin and writes answers to stdout, one at a time, until stdin ends, as it does when the server
 that started it is gone. Knows no store and no network.
@@ -27,7 +27,12 @@ def main() -> None:
     """Serves requests until stdin ends."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they are for the server, which drains first
-    serve(make_renderers(font=Path(sys.argv[1])), sys.stdin.buffer, sys.stdout.buffer)
+    font, *signing = map(Path, sys.argv[1:])
+    serve(
+        make_renderers(font=font, signing=(signing[0], signing[1]) if signing else None),
+        sys.stdin.buffer,
+        sys.stdout.buffer,
+    )
 
 
 def serve(renderers: Mapping[str, Renderer], requests: BinaryIO, answers: BinaryIO) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 from core.settings import SettingsError, load
-from stack import cache, seaweed
+from stack import cache, document_key, seaweed
 from stack.mariadb import DATABASE
 from stack.options import RunFolder, StackError
 from stack.state import State, write
 
 
-def render(state: State) -> str:
+def render(folder: RunFolder, state: State) -> str:
     """Returns the TOML text."""
     tables: dict[str, dict[str, object]] = {
         "mysql": {
@@ -34,6 +34,10 @@ def render(state: State) -> str:
         },
         "server": {"host": "127.0.0.1"},
         "worker": {},
+        "documents": {
+            "signing_key": str(document_key.key_path(folder)),
+            "signing_certificate": str(document_key.certificate_path(folder)),
+        },
     }
     for name, extra in state.options.settings.items():
         tables.setdefault(name, {}).update(extra)
@@ -47,7 +51,8 @@ def render(state: State) -> str:
 
 def write_settings(folder: RunFolder, state: State) -> None:
     """Writes the settings file, readable by its owner only, and reads it back as a server would."""
-    write(folder.settings, render(state), mode=0o600)
+    document_key.ensure(folder)
+    write(folder.settings, render(folder, state), mode=0o600)
     try:
         load(folder.settings)
     except SettingsError as error:

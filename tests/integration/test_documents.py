@@ -48,8 +48,10 @@ async def get(tenant: Tenant, number: str, format_name: str) -> document_pb2.Get
 async def test_every_format_is_rendered_kept_and_read_again(tenant: Tenant, running_stack: Stack) -> None:
     issued = await tenant.issue(request_of(await tenant.seller(), "r1", good_invoice(60)))
     found = await tenant_invoice(tenant, issued.number)
-    renderers = make_renderers(font=FONT)
     config = settings.load(running_stack.config_path)
+    assert config.documents.signing is not None
+    key_file, certificate = map(Path, config.documents.signing)
+    renderers = make_renderers(font=FONT, signing=(key_file, certificate))
     async with open_s3(config.object_store) as objects:
         for name, made in FORMATS.items():
             key = key_of(made, issued.number)

@@ -19,7 +19,7 @@ from core.documents.ofd import NAMESPACE, OfdRenderer
 from core.documents.ofd_canvas import measure
 from core.documents.read_invoice import Refusal, Unreadable
 from core.documents.read_ofd import attached_xml, read_ofd
-from core.documents.xml_cn import cn_xml
+from core.documents.xml_cn import CnXmlRenderer, cn_xml
 from core.limits import OFD_BYTES_MAX, OFD_PARTS_MAX
 from tests.support.golden import agrees
 from tests.support.issued_invoices import issued_invoice, mixed_invoice, values
@@ -32,7 +32,8 @@ SAMPLES: dict[str, Callable[[], invoice_pb2.Invoice]] = {
 }
 ATTACHMENT = "Doc_0/Attachs/original_invoice.xml"
 LIST = "Doc_0/Attachs/Attachments.xml"
-BLUE = OfdRenderer().render(issued_invoice())
+RENDERER = OfdRenderer(attachment=CnXmlRenderer())
+BLUE = RENDERER.render(issued_invoice())
 
 
 def parts(package: bytes) -> dict[str, bytes]:
@@ -55,8 +56,8 @@ def changed(**changes: bytes) -> bytes:
 
 @pytest.mark.parametrize("name", ["blue", "red", "mixed"])
 def test_the_parts_are_the_golden_ones(name: str, request: pytest.FixtureRequest) -> None:
-    package = OfdRenderer().render(SAMPLES[name]())
-    assert package == OfdRenderer().render(SAMPLES[name]())
+    package = RENDERER.render(SAMPLES[name]())
+    assert package == RENDERER.render(SAMPLES[name]())
     text = b"".join(path.encode() + b"\n" + data + b"\n" for path, data in parts(package).items())
     assert agrees(f"{name}.ofd.txt", text, request.config)
 
@@ -64,14 +65,14 @@ def test_the_parts_are_the_golden_ones(name: str, request: pytest.FixtureRequest
 @pytest.mark.parametrize("name", SAMPLES)
 def test_the_invoice_is_read_back(name: str) -> None:
     invoice = SAMPLES[name]()
-    package = OfdRenderer().render(invoice)
+    package = RENDERER.render(invoice)
     assert values(read_ofd(package)) == values(invoice)
     assert attached_xml(package) == cn_xml(invoice)
 
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_the_package_is_whole(name: str) -> None:
-    content = parts(OfdRenderer().render(SAMPLES[name]()))
+    content = parts(RENDERER.render(SAMPLES[name]()))
     trees = {path: etree.fromstring(data) for path, data in content.items()}
     document = trees["Doc_0/Document.xml"]
     pages = [f"Doc_0/{page.get('BaseLoc')}" for page in document.iter(f"{{{NAMESPACE}}}Page")]
@@ -86,7 +87,7 @@ def test_the_package_is_whole(name: str) -> None:
 
 def test_the_face_shows_the_invoice() -> None:
     invoice = issued_invoice(100)
-    content = parts(OfdRenderer().render(invoice))
+    content = parts(RENDERER.render(invoice))
     pages = [content[path].decode() for path in content if "/Pages/" in path]
     assert len(pages) == 3
     assert all(invoice.number in page for page in pages)
@@ -95,7 +96,7 @@ def test_the_face_shows_the_invoice() -> None:
 
 
 def test_every_character_of_a_text_has_its_place() -> None:
-    page = parts(OfdRenderer().render(mixed_invoice()))["Doc_0/Pages/Page_0/Content.xml"]
+    page = parts(RENDERER.render(mixed_invoice()))["Doc_0/Pages/Page_0/Content.xml"]
     for code in etree.fromstring(page).iter(f"{{{NAMESPACE}}}TextCode"):
         text, steps = str(code.text), (code.get("DeltaX") or "").split()
         count = 0
