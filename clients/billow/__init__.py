@@ -73,7 +73,10 @@ from ._errors import (
     Unavailable,
     Violation,
 )
+from ._inbox import AsyncInbox, Inbox
+from ._red_letter import AsyncRedLetter, RedLetter
 from ._registry import AsyncRegistry
+from .collection.v1.collection_pb2 import ReceivedInvoice
 from .delivery.v1.delivery_pb2 import (
     DELIVERY_STATE_DELIVERED,
     DELIVERY_STATE_FAILED,
@@ -117,6 +120,36 @@ from .issuance.v1.issuance_pb2 import (
     InvoiceSummary,
     IssueInvoiceRequest,
     IssueResult,
+)
+from .redletter.v1.redletter_pb2 import (
+    CONFIRMATION_STATE_CONFIRMED,
+    CONFIRMATION_STATE_EXPIRED,
+    CONFIRMATION_STATE_NOT_NEEDED,
+    CONFIRMATION_STATE_REFUSED_BY_BUYER,
+    CONFIRMATION_STATE_REFUSED_BY_SELLER,
+    CONFIRMATION_STATE_UNSPECIFIED,
+    CONFIRMATION_STATE_WAITING_FOR_BUYER,
+    CONFIRMATION_STATE_WAITING_FOR_SELLER,
+    CONFIRMATION_STATE_WITHDRAWN,
+    CONFIRMATION_STATE_WITHDRAWN_AFTER_CONFIRMATION,
+    RED_EXTENT_LINES,
+    RED_EXTENT_REMAINDER,
+    RED_EXTENT_UNSPECIFIED,
+    RED_EXTENT_WHOLE,
+    RED_REASON_ALLOWANCE,
+    RED_REASON_GOODS_RETURNED,
+    RED_REASON_ISSUED_IN_ERROR,
+    RED_REASON_SERVICE_STOPPED,
+    RED_REASON_UNSPECIFIED,
+    Confirmation,
+    ConfirmationState,
+    IssuedRedInvoice,
+    IssueRedInvoiceRequest,
+    RedExtent,
+    RedLine,
+    RedReason,
+    RedResult,
+    RedSelection,
 )
 from .registry.v1.registry_pb2 import ApiKey, CreateApiKeyResponse, NumberRange, Seller, Tenant
 from .registry.v1.tax_ids_pb2 import TaxId
@@ -166,13 +199,23 @@ from .verification.v1.verification_pb2 import (
 __version__ = "0.1.0"
 
 
-def error_of(result: IssueResult | EntryResult) -> BillowError | None:
+def error_of(result: IssueResult | EntryResult | RedResult) -> BillowError | None:
     """The error of one item of a batch or stream as an exception to look at or raise; None when it was done."""
     return error_of_status(result.error) if result.HasField("error") else None
 
 
 __all__ = [
     "BATCH_ITEMS_MAX",
+    "CONFIRMATION_STATE_CONFIRMED",
+    "CONFIRMATION_STATE_EXPIRED",
+    "CONFIRMATION_STATE_NOT_NEEDED",
+    "CONFIRMATION_STATE_REFUSED_BY_BUYER",
+    "CONFIRMATION_STATE_REFUSED_BY_SELLER",
+    "CONFIRMATION_STATE_UNSPECIFIED",
+    "CONFIRMATION_STATE_WAITING_FOR_BUYER",
+    "CONFIRMATION_STATE_WAITING_FOR_SELLER",
+    "CONFIRMATION_STATE_WITHDRAWN",
+    "CONFIRMATION_STATE_WITHDRAWN_AFTER_CONFIRMATION",
     "DELIVERY_STATE_DELIVERED",
     "DELIVERY_STATE_FAILED",
     "DELIVERY_STATE_PENDING",
@@ -203,6 +246,15 @@ __all__ = [
     "LINE_TYPE_DISCOUNTED",
     "LINE_TYPE_NORMAL",
     "LINE_TYPE_UNSPECIFIED",
+    "RED_EXTENT_LINES",
+    "RED_EXTENT_REMAINDER",
+    "RED_EXTENT_UNSPECIFIED",
+    "RED_EXTENT_WHOLE",
+    "RED_REASON_ALLOWANCE",
+    "RED_REASON_GOODS_RETURNED",
+    "RED_REASON_ISSUED_IN_ERROR",
+    "RED_REASON_SERVICE_STOPPED",
+    "RED_REASON_UNSPECIFIED",
     "TLS",
     "VERIFICATION_OUTCOME_INVALID",
     "VERIFICATION_OUTCOME_MATCH",
@@ -227,6 +279,8 @@ __all__ = [
     "AsyncDeliveries",
     "AsyncDocuments",
     "AsyncEntries",
+    "AsyncInbox",
+    "AsyncRedLetter",
     "AsyncRegistry",
     "AsyncTaxIds",
     "Attempt",
@@ -234,9 +288,11 @@ __all__ = [
     "BillowError",
     "ClaimedDelivery",
     "Client",
+    "Confirmation",
     "ConfirmationNotFound",
     "ConfirmationNotUsable",
     "ConfirmationRequired",
+    "ConfirmationState",
     "CreateApiKeyResponse",
     "CreateEndpointResponse",
     "DeadlineExceeded",
@@ -260,6 +316,7 @@ __all__ = [
     "GetDocumentResponse",
     "GetEntryResponse",
     "GetInvoiceResponse",
+    "Inbox",
     "InternalError",
     "InvalidInvoice",
     "InvalidPageToken",
@@ -274,8 +331,10 @@ __all__ = [
     "InvoiceState",
     "InvoiceSummary",
     "IssueInvoiceRequest",
+    "IssueRedInvoiceRequest",
     "IssueResult",
     "IssuedInvoice",
+    "IssuedRedInvoice",
     "Keepalive",
     "LineType",
     "MalformedMessage",
@@ -292,7 +351,14 @@ __all__ = [
     "Overloaded",
     "Party",
     "QuotaExceeded",
+    "ReceivedInvoice",
     "RedExceedsRemainder",
+    "RedExtent",
+    "RedLetter",
+    "RedLine",
+    "RedReason",
+    "RedResult",
+    "RedSelection",
     "Registry",
     "RequestIdReused",
     "RetryPolicy",

@@ -19,6 +19,8 @@ from ._delivery import AsyncDeliveries
 from ._documents import AsyncDocuments
 from ._entry import AsyncEntries, AsyncTaxIds
 from ._frames import ItemFramer
+from ._inbox import AsyncInbox
+from ._red_letter import AsyncRedLetter
 from ._registry import AsyncRegistry
 from ._streams import BatchStreams, Result, Wire
 from .issuance.v1 import issuance_pb2, issuance_pb2_grpc
@@ -98,6 +100,10 @@ class AsyncClient:
         self._entries = AsyncEntries(channel=self._channel, caller=self._caller, timeout_s=self._timeouts.batch_s)
         self._documents = AsyncDocuments(channel=self._channel, caller=self._caller, timeout_s=self._timeouts.call_s)
         self._deliveries = AsyncDeliveries(channel=self._channel, caller=self._caller, timeout_s=self._timeouts.call_s)
+        self._inbox = AsyncInbox(channel=self._channel, caller=self._caller, timeout_s=self._timeouts.batch_s)
+        self._red_letter = AsyncRedLetter(
+            channel=self._channel, caller=self._caller, call_s=self._timeouts.call_s, batch_s=self._timeouts.batch_s
+        )
         self._tax_ids = AsyncTaxIds(channel=self._channel, caller=self._caller, timeout_s=self._timeouts.call_s)
 
     async def __aenter__(self) -> Self:
@@ -131,6 +137,16 @@ class AsyncClient:
     def deliveries(self) -> AsyncDeliveries:
         """Endpoints, deliveries and the pull queue."""
         return self._deliveries
+
+    @property
+    def inbox(self) -> AsyncInbox:
+        """Received invoices."""
+        return self._inbox
+
+    @property
+    def red_letter(self) -> AsyncRedLetter:
+        """Red invoices and confirmation forms."""
+        return self._red_letter
 
     @property
     def tax_ids(self) -> AsyncTaxIds:

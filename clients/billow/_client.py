@@ -13,7 +13,9 @@ from ._delivery import Deliveries
 from ._documents import Documents
 from ._drain import close, drain, next_of
 from ._entry import Entries, TaxIds
+from ._inbox import Inbox
 from ._loop_thread import LoopThread
+from ._red_letter import RedLetter
 from ._registry import AsyncRegistry
 from .issuance.v1 import issuance_pb2
 from .registry.v1 import registry_pb2
@@ -56,6 +58,8 @@ class Client:
         self._entries = Entries(core=self._core.entries, thread=self._thread)
         self._documents = Documents(core=self._core.documents, thread=self._thread)
         self._deliveries = Deliveries(core=self._core.deliveries, thread=self._thread)
+        self._inbox = Inbox(core=self._core.inbox, thread=self._thread)
+        self._red_letter = RedLetter(core=self._core.red_letter, thread=self._thread)
         self._tax_ids = TaxIds(core=self._core.tax_ids, thread=self._thread)
 
     def __enter__(self) -> Self:
@@ -94,6 +98,16 @@ class Client:
     def deliveries(self) -> Deliveries:
         """Endpoints, deliveries and the pull queue."""
         return self._deliveries
+
+    @property
+    def inbox(self) -> Inbox:
+        """Received invoices."""
+        return self._inbox
+
+    @property
+    def red_letter(self) -> RedLetter:
+        """Red invoices and confirmation forms."""
+        return self._red_letter
 
     @property
     def tax_ids(self) -> TaxIds:

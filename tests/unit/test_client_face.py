@@ -20,11 +20,15 @@ ERRORS = {
     "ConfirmationNotUsable", "ConfirmationNotFound", "NotRedLettered",
 }  # fmt: skip
 CLIENTS = {
+    "AsyncRedLetter",
+    "RedLetter",
     "AsyncDeliveries",
     "Deliveries",
     "AsyncDocuments",
     "Documents",
     "AsyncEntries",
+    "AsyncInbox",
+    "Inbox",
     "AsyncTaxIds",
     "Entries",
     "TaxIds",
@@ -36,6 +40,8 @@ CLIENTS = {
 }
 SETTINGS = {"Keepalive", "RetryPolicy", "TLS", "Target", "Timeouts"}
 MESSAGES = {
+    "Confirmation", "IssuedRedInvoice", "IssueRedInvoiceRequest", "RedLine", "RedResult", "RedSelection",
+    "ReceivedInvoice",
     "Attempt", "ClaimedDelivery", "CreateEndpointResponse", "Delivery", "Endpoint", "GetDeliveryResponse",
     "InvoiceFacts", "RotateSecretResponse",
     "GetDocumentResponse",
@@ -45,6 +51,9 @@ MESSAGES = {
     "Tenant", "VerificationResult",
 }  # fmt: skip
 ENUMS = {
+    "ConfirmationState",
+    "RedExtent",
+    "RedReason",
     "DeliveryState",
     "EndpointKind",
     "EndpointState",
@@ -80,6 +89,7 @@ def test_the_sync_client_offers_what_the_async_one_does_with_the_same_arguments(
     pairs: list[tuple[type, type]] = [(AsyncClient, Client), (AsyncRegistry, Registry)]
     pairs += [(billow.AsyncDocuments, billow.Documents), (billow.AsyncDeliveries, billow.Deliveries)]
     pairs += [(billow.AsyncEntries, billow.Entries), (billow.AsyncTaxIds, billow.TaxIds)]
+    pairs += [(billow.AsyncInbox, billow.Inbox), (billow.AsyncRedLetter, billow.RedLetter)]
     for core, mirror in pairs:
         names = {name for name in vars(core) if not name.startswith("_")}
         assert names == {name for name in vars(mirror) if not name.startswith("_")}
