@@ -17,6 +17,7 @@ from core import limits
 from core.documents.formats import FORMATS
 from core.domain import destinations
 from core.settings import Settings
+from core.storage.mysql.collection import MySQLReceivedStore
 from core.storage.mysql.delivery_queue import MySQLDeliveryQueue
 from core.storage.mysql.endpoints import MySQLEndpointStore
 from core.storage.mysql.entries import MySQLBookedInvoices, MySQLEntryStore
@@ -34,12 +35,13 @@ from core.storage.redis.link import RedisLink
 from core.storage.redis.verification_cache import RedisVerificationCache
 from core.storage.segment_reader import SegmentReader
 from server.coalescer import Lane
-from server.handlers import delivery, documents, entries, issuance, red_letter, registry, verification
+from server.handlers import collection, delivery, documents, entries, issuance, red_letter, registry, verification
 from server.health import Health, add_reflection, serve_channelz
 from server.interceptors import Guard
 from server.metrics import ServerMetrics
 from server.press import ProcessPress
 from server.services.auth import KeyAuthenticator
+from server.services.collection import CollectionService
 from server.services.delivery import DeliveryService, Targets
 from server.services.documents import DocumentService
 from server.services.entries import EntryService
@@ -58,6 +60,7 @@ SERVICES = (
     registry.SERVICE,
     entries.SERVICE,
     entries.TAX_ID_SERVICE,
+    collection.SERVICE,
     red_letter.SERVICE,
     delivery.SERVICE,
     documents.SERVICE,
@@ -106,7 +109,8 @@ async def serving(config: Settings, *, port: int, metrics_port: int, slot: int) 
         stack.callback(served.server_close)
         stack.callback(served.shutdown)
         server = grpc.aio.server(options=GRPC_OPTIONS)
-        handlers = await _handlers(config, metrics, stack)
+        draining = asyncio.Event()
+        handlers = await _handlers(config, metrics, stack, draining)
         server.add_generic_rpc_handlers(handlers)
         names = [service.full_name for service in SERVICES]
         health = Health(server, names)
@@ -123,11 +127,12 @@ async def serving(config: Settings, *, port: int, metrics_port: int, slot: int) 
         finally:
             await health.not_serving()
             await asyncio.sleep(config.server.drain_wait_ms / 1_000)
+            draining.set()
             await server.stop(config.server.drain_grace_ms / 1_000)
 
 
 async def _handlers(
-    config: Settings, metrics: ServerMetrics, stack: AsyncExitStack
+    config: Settings, metrics: ServerMetrics, stack: AsyncExitStack, draining: asyncio.Event
 ) -> tuple[grpc.GenericRpcHandler, ...]:
     """Opens the stores, builds the services, and returns their gRPC handlers; `stack` closes what was opened."""
     wait_max_ms = config.server.commit_wait_max_ms
@@ -192,7 +197,7 @@ async def _handlers(
         _red_letter_handler(guard, stack, reds, sellers=sellers, reading=reading_service),
         guard.handlers(registry.SERVICE, registry.RegistryHandlers(registry=registry_service), registry.ACCESS),
         _delivery_handler(guard, config, topology, sellers),
-        *_buyer_handlers(guard, topology, registry_store, wait_max_ms),
+        *_buyer_handlers(guard, topology, registry_store, draining, wait_max_ms),
         _document_handler(guard, config, reading_service, objects, stack),
     )
 
@@ -245,18 +250,26 @@ def _red_letter_handler(
 
 
 def _buyer_handlers(
-    guard: Guard, topology: Topology, registry_store: MySQLRegistryStore, wait_max_ms: int
+    guard: Guard, topology: Topology, registry_store: MySQLRegistryStore, draining: asyncio.Event, wait_max_ms: int
 ) -> tuple[grpc.GenericRpcHandler, ...]:
     """Builds the services of those who receive invoices."""
+    tax_ids = MySQLTaxIdStore(primary=topology.primary)
     entry_service = EntryService(
         store=MySQLEntryStore(primary=topology.primary, now_us=now_us), wait_max_ms=wait_max_ms
     )
-    tax_id_service = TaxIdService(
-        store=MySQLTaxIdStore(primary=topology.primary), registry=registry_store, now_us=now_us, wait_max_ms=wait_max_ms
+    tax_id_service = TaxIdService(store=tax_ids, registry=registry_store, now_us=now_us, wait_max_ms=wait_max_ms)
+    collection_service = CollectionService(
+        store=MySQLReceivedStore(primary=topology.primary, replicas=topology.replicas),
+        tax_ids=tax_ids,
+        draining=draining,
+        wait_max_ms=wait_max_ms,
     )
     return (
         guard.handlers(entries.SERVICE, entries.EntryHandlers(entries=entry_service), entries.ACCESS),
         guard.handlers(entries.TAX_ID_SERVICE, entries.TaxIdHandlers(tax_ids=tax_id_service), entries.TAX_ID_ACCESS),
+        guard.handlers(
+            collection.SERVICE, collection.CollectionHandlers(collection=collection_service), collection.ACCESS
+        ),
     )
 
 

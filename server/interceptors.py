@@ -11,7 +11,8 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Protocol
 
@@ -95,6 +96,10 @@ class Guard:
                 built[method.name] = grpc.stream_stream_rpc_method_handler(
                     self._stream(method, target, access[method.name])
                 )
+            elif method.server_streaming:
+                built[method.name] = grpc.unary_stream_rpc_method_handler(
+                    self._subscription(method, target, access[method.name])
+                )
             else:
                 built[method.name] = grpc.unary_unary_rpc_method_handler(
                     self._unary(method, target, access[method.name])
@@ -139,6 +144,28 @@ class Guard:
                 call = await call_of(context, access)
                 async for response in target(parsed(raws), call):
                     yield response.SerializeToString()
+            except Exception as error:  # noqa: BLE001 (the border: every error becomes a status)
+                await _fail(error, call, context, _Running(method.full_name, note, began))
+            note("OK", time.perf_counter() - began)
+
+        return handle
+
+    def _subscription(
+        self, method: MethodDescriptor, target: Callable[[Any, Call], AsyncGenerator[Message, None]], access: Access
+    ) -> Callable[[bytes, Any], AsyncIterator[bytes]]:
+        """Wraps a method that takes one message and gives many."""
+        parse = message_factory.GetMessageClass(method.input_type).FromString
+        note = self._metrics.call(method.full_name)
+        call_of = self._call_of
+
+        async def handle(raw: bytes, context: Any) -> AsyncIterator[bytes]:
+            began = time.perf_counter()
+            call = None
+            try:
+                call = await call_of(context, access)
+                async with aclosing(target(_parsed(parse, raw), call)) as responses:
+                    async for response in responses:
+                        yield response.SerializeToString()
             except Exception as error:  # noqa: BLE001 (the border: every error becomes a status)
                 await _fail(error, call, context, _Running(method.full_name, note, began))
             note("OK", time.perf_counter() - began)

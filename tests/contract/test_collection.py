@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -92,6 +93,7 @@ async def test_what_was_received_is_told_with_seller_and_totals(case: Case) -> N
     assert (found.seller_tax_id, found.seller_name) == (case.seller.party.tax_id, case.seller.party.name)
     assert (found.net_total_minor, found.tax_total_minor, found.gross_total_minor) == (30_000, 3_900, 33_900)
     assert (found.red_total_minor, found.entry_state, found.entry_period) == (0, 1, 0)
+    assert {type(value) for value in dataclasses.astuple(found)} == {int, str}  # no decimals
     assert (found.kind, found.color, found.blue_number) == (2, 1, "")
 
 

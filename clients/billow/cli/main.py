@@ -9,6 +9,7 @@ from .deliver import deliver
 from .document import document
 from .exits import EXIT_CODES_HELP
 from .get import get
+from .inbox import inbox
 from .issue import issue
 from .listing import listing
 from .registry import key, number_range, seller, tenant
@@ -25,7 +26,11 @@ def main() -> None:
     """
 
 
-for _command in (issue, verify, get, listing, document, deliver, tenant, key, seller, number_range, book, tax_id):
+_COMMANDS = (
+    *(issue, verify, get, listing, document, deliver),
+    *(tenant, key, seller, number_range, book, tax_id, inbox),
+)
+for _command in _COMMANDS:
     main.add_command(_command)
 
 if __name__ == "__main__":

@@ -64,11 +64,17 @@ class MySQLReceivedStore:
         replica = self._replicas().pick()
         if replica is not None:
             try:
-                return [Received(*row) for row in await read(replica, _RECEIVED, values)]
+                return [_received(row) for row in await read(replica, _RECEIVED, values)]
             except BillowError as error:
                 if error.reason is not Reason.STORAGE_UNAVAILABLE:
                     raise
-        return [Received(*row) for row in await read(self._primary().node, _RECEIVED, values)]
+        return [_received(row) for row in await read(self._primary().node, _RECEIVED, values)]
+
+
+def _received(row: Sequence[Any]) -> Received:
+    """Builds a received invoice; COALESCE makes decimals of unsigned columns."""
+    *fixed, red_total_minor, entry_state, entry_period = row
+    return Received(*fixed, int(red_total_minor), int(entry_state), int(entry_period))
 
 
 async def _arrived(connection: aiomysql.Connection, batches: Sequence[FedBatch]) -> list[Arrived]:
