@@ -73,8 +73,7 @@ class MySQLReceivedStore:
 
 def _received(row: Sequence[Any]) -> Received:
     """Builds a received invoice; COALESCE makes decimals of unsigned columns."""
-    *fixed, red_total_minor, entry_state, entry_period = row
-    return Received(*fixed, int(red_total_minor), int(entry_state), int(entry_period))
+    return Received(*(*row[:11], *map(int, row[11:])))
 
 
 async def _arrived(connection: aiomysql.Connection, batches: Sequence[FedBatch]) -> list[Arrived]:
