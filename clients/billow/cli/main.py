@@ -12,6 +12,7 @@ from .get import get
 from .inbox import inbox
 from .issue import issue
 from .listing import listing
+from .red import red
 from .registry import key, number_range, seller, tenant
 from .tax_ids import tax_id
 from .verify import verify
@@ -27,7 +28,7 @@ def main() -> None:
 
 
 _COMMANDS = (
-    *(issue, verify, get, listing, document, deliver),
+    *(issue, verify, get, listing, document, deliver, red),
     *(tenant, key, seller, number_range, book, tax_id, inbox),
 )
 for _command in _COMMANDS:
