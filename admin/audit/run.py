@@ -12,9 +12,11 @@ from admin.audit.bodies import BodiesCheck
 from admin.audit.cache import CacheCheck
 from admin.audit.check import Check, Sources
 from admin.audit.deliveries import DeliveriesCheck
+from admin.audit.documents import DocumentsCheck
 from admin.audit.durability import DurabilityCheck, ReplicasCheck
 from admin.audit.entries import EntriesCheck
 from admin.audit.ranges import RangesCheck, RequestsCheck
+from admin.audit.received import ReceivedCheck
 from admin.audit.reds import RedsCheck
 from admin.audit.report import Report
 from admin.audit.walk import walk
@@ -52,8 +54,10 @@ def all_checks() -> list[Check]:
         BatchesCheck(),
         SegmentsCheck(),
         LocksCheck(),
+        DocumentsCheck(),
         DeliveriesCheck(),
         EntriesCheck(),
+        ReceivedCheck(),
     ]
 
 

@@ -24,11 +24,14 @@ from tests.support.audit_subject import (
     BATCHES,
     BODIES,
     CACHE,
+    DELIVERIES,
+    DOCUMENTS,
     DURABLE,
     ENTRIES,
     FIRST,
     LOCKS,
     NUMBERS,
+    RECEIVED,
     REDS,
     REPLICAS,
     REQUESTS,
@@ -60,7 +63,10 @@ async def test_what_is_sound_has_no_findings_and_everything_is_examined(stores: 
         BATCHES: 21,
         SEGMENTS: 15,
         LOCKS: 2,
+        DOCUMENTS: 0,
         ENTRIES: 0,
+        RECEIVED: 0,
+        DELIVERIES: 0,
     }
     assert outcome.invoices == 21
 

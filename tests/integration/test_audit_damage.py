@@ -19,6 +19,7 @@ from tests.support.audit_subject import (
     BALANCE,
     BATCHES,
     BODIES,
+    DOCUMENTS,
     FIRST,
     LOCKS,
     NUMBERS,
@@ -323,3 +324,23 @@ async def test_an_object_without_a_lock(stores: OwnStores) -> None:
     sql = "UPDATE archive_segments SET object_key = 'segments/unlocked' WHERE segment_id = 2"
     await stores.admin.rows(sql)
     assert told(await audited(stores))[LOCKS] == ["segment 2: has no retention lock"]
+
+
+async def test_documents_that_belong_to_nothing(stores: OwnStores) -> None:
+    settings = stores.settings.object_store
+    sound, stray, unlocked = (f"documents/pdf/1/{name}.pdf" for name in (number(0), "9" * 20, number(1)))
+    wrong = {"documents/notes.txt": "is no document of a format there is"}
+    wrong |= {f"documents/pdf/99/{number(2)}.pdf": "is of a version that there is not yet"}
+    for key in (sound, stray):
+        await stores.objects.put(key, b"x", retain_until_us=time.time_ns() // 1_000 + 60_000_000)
+    for key in (unlocked, *wrong):
+        await stores.objects._client.put_object(Bucket=settings.bucket, Key=key, Body=b"x")
+    wrong |= {stray: "is the document of no invoice", unlocked: "has no retention lock"}
+    try:
+        found = told(await audited(stores))
+    finally:  # the bucket is shared by the tests of a session; this hides the objects
+        for key in (sound, *wrong):
+            await stores.objects._client.delete_object(Bucket=settings.bucket, Key=key)
+    assert {check: sorted(lines) for check, lines in found.items()} == {
+        DOCUMENTS: sorted(f"object {key}: {what}" for key, what in wrong.items())
+    }

@@ -25,7 +25,10 @@ CACHE = "cached entries are right"
 BATCHES = "batches hold every invoice once"
 SEGMENTS = "segments match the database"
 LOCKS = "segments are locked"
+DELIVERIES = "deliveries are accounted for"
+DOCUMENTS = "documents belong to invoices"
 ENTRIES = "invoices are entered once"
+RECEIVED = "received invoices are complete"
 
 BASE = 26 * 10**18 + 10**12  # the first number of the first seller
 LINE_SUMS = pack_sums({0: Taken(10_000, 1_300)}).hex()
