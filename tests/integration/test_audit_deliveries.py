@@ -15,10 +15,10 @@ from core.storage.mysql.endpoints import MySQLEndpointStore
 from stack import Stack
 from tests.contract.delivery_subjects import endpoint_of, now_us
 from tests.support.archiving import audited
+from tests.support.audit_subject import DELIVERIES
 from tests.support.databases import OwnStores, own_stores
 from workers.attempts import Answer, Policy
 
-DELIVERIES = "deliveries are accounted for"
 BEFORE_US = 10_000_000  # the endpoint is older than the audit's slack
 
 DAMAGES = {

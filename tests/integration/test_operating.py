@@ -20,6 +20,7 @@ SERVICES = [
     "billow.issuance.v1.IssuanceService",
     "billow.verification.v1.VerificationService",
     "billow.registry.v1.RegistryService",
+    "billow.delivery.v1.DeliveryService",
 ]
 
 
