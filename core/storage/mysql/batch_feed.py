@@ -68,8 +68,9 @@ class MySQLBatchFeed:
         async with self._primary().connection() as connection:
             await rows(
                 connection,
-                "INSERT IGNORE INTO batch_feeds (consumer, through_batch_id) SELECT %s, 0 FROM DUAL"
-                " WHERE NOT EXISTS (SELECT 1 FROM batch_feeds WHERE consumer = %s)",
+                "INSERT INTO batch_feeds (consumer, through_batch_id) SELECT %s, 0 FROM DUAL"
+                " WHERE NOT EXISTS (SELECT 1 FROM batch_feeds WHERE consumer = %s)"
+                " ON DUPLICATE KEY UPDATE through_batch_id = batch_feeds.through_batch_id",
                 (self._consumer, self._consumer),
             )
             await connection.begin()
