@@ -77,9 +77,7 @@ class RedLetterService:
                 if one is not None and one[1].tenant_key == caller.tenant_key:
                     found[number] = Blue(one[0].issued, await self._reading.read_body(one[0]), one[1])
 
-        async with asyncio.TaskGroup() as group:
-            for number in set(numbers):
-                group.create_task(read(number))
+        await asyncio.gather(*map(read, set(numbers)))
         return found
 
     async def taken(self, number: str) -> Sums:
@@ -106,8 +104,14 @@ class RedLetterService:
         """Lets work go on whatever becomes of its caller."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._forget)
         return task
+
+    def _forget(self, task: asyncio.Task[list[Answer]]) -> None:
+        """Takes note of a task's end, whether or not anybody still waits for it."""
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            LOG.warning("red invoices may be committed and not answered", extra={"reason": str(task.exception())})
 
     async def _see_through(self, drafts: Sequence[RedDraft]) -> list[Answer]:
         """Commits the drafts in parts and tells the cache after each."""
