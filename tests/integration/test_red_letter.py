@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
+import urllib.request
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import pytest
@@ -15,6 +18,7 @@ from billow.registry.v1 import registry_pb2
 from billow.types.v1 import invoice_pb2
 from billow.verification.v1 import verification_pb2
 from stack import Stack
+from tests.support.command import environment, run
 from tests.support.invoices import good_invoice
 from tests.support.platform import Tenant, _serials, admin, new_tenant, request_of
 from tests.support.wire import error_of, read_status
@@ -211,3 +215,46 @@ async def test_a_confirmation_form_goes_from_seller_to_buyer(running_stack: Stac
         )
         used = {item.confirmation_id: item.red_number for item in page.confirmations}
         assert used[name] == issued.issued.number
+
+
+async def test_the_command_and_json_red_letter_too(running_stack: Stack, tenant: Tenant) -> None:
+    address = f"{running_stack.envoy.host}:{running_stack.envoy.port}"
+    env = environment(BILLOW_TARGET=address, BILLOW_API_KEY=tenant.secret)
+    blue = await tenant.issue(request_of("seller-0", "blue"))
+    issue = ("red", "issue", "seller-0", "by command", blue.number, "--reason", "04", "--line", "2:gross=13.00")
+    ended = await run(*issue, "--json", env=env)
+    assert ended.code == 0, ended.err
+    assert ended.json["issued"]["grossTotalMinor"] == "-1300"
+    ended = await run("red", "issue", "seller-0", "too much", blue.number, "--reason", "01", env=env)
+    assert ended.code == 1, ended.out
+    assert f"only {3 * LINE - 1_300} is left" in ended.err
+    ended = await run("red", "form", "f", blue.number, "--reason", "01", "--rest", "--json", env=env)
+    assert ended.json["grossTotalMinor"] == str(1_300 - 3 * LINE), ended.err
+    name = ended.json["confirmationId"]
+    ended = await run("red", "withdraw", name, env=env)
+    assert "08 withdrawn" in ended.out, ended.err
+    ended = await run("red", "list", "--seller", "seller-0", "--state", "08", "--json", env=env)
+    assert ended.json["confirmationId"] == name
+    answer = await asyncio.to_thread(
+        post,
+        f"http://{address}/v1/sellers/seller-0/redInvoices",
+        {
+            "requestId": "by json",
+            "selection": {
+                "blueNumber": blue.number,
+                "reason": "RED_REASON_ALLOWANCE",
+                "extent": "RED_EXTENT_REMAINDER",
+            },
+        },
+        tenant.secret,
+    )
+    assert answer["red"]["issued"]["grossTotalMinor"] == str(1_300 - 3 * LINE)
+    assert await verified(tenant, blue) == (invoice_pb2.INVOICE_STATE_FULLY_RED, -3 * LINE)
+
+
+def post(url: str, body: dict[str, Any], secret: str) -> dict[str, Any]:
+    headers = {"content-type": "application/json", "authorization": f"Bearer {secret}"}
+    request = urllib.request.Request(url, data=json.dumps(body).encode(), headers=headers)
+    with urllib.request.urlopen(request, timeout=30) as response:
+        answer: dict[str, Any] = json.load(response)
+        return answer
