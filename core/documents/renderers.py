@@ -8,6 +8,7 @@ from core.documents.ofd import OfdRenderer
 from core.documents.pdf import PDFRenderer
 from core.documents.renderer import Renderer
 from core.documents.signing import load_signer
+from core.documents.ubl import UblRenderer
 from core.documents.xml_cn import CnXmlRenderer
 
 
@@ -18,5 +19,10 @@ def make_renderers(*, font: Path, signing: tuple[Path, Path] | None = None) -> d
     ValueError when those are of no use.
     """
     xml = CnXmlRenderer(signer=load_signer(key=signing[0], certificate=signing[1]) if signing else None)
-    made: tuple[Renderer, ...] = (PDFRenderer(font=font, attachment=xml), xml, OfdRenderer(attachment=xml))
+    made: tuple[Renderer, ...] = (
+        PDFRenderer(font=font, attachment=xml),
+        xml,
+        OfdRenderer(attachment=xml),
+        UblRenderer(),
+    )
     return {renderer.format.name: renderer for renderer in made}
