@@ -104,6 +104,7 @@ OFD_BYTES_MAX: Final = 16 * 1024 * 1024  # foreign ones embed fonts and seals
 OFD_PARTS_MAX: Final = 2_000  # a page, its template and a seal each for 300 pages and more
 OFD_ATTACHMENTS_MAX: Final = 8
 OFD_UNPACKED_BYTES_MAX: Final = 24 * 1024 * 1024  # of the parts that are read
+CAPITAL_CHARS_MAX: Final = 80  # a total in words: the longest has 38
 READ_SECONDS_MAX: Final = 253_000_000_000  # the year 9987: times that datetime can hold
 
 # --- documents rendered -------------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def read_cn_tree(root: etree._Element) -> ReadInvoice:
         raise Unreadable(Refusal.INCONSISTENT, "the document has two numbers")
     additional = data.find("AdditionalInformation")
     gross, words = _amount(basic, "TotalTax-includedAmount"), _text(basic, "TotalTax-includedAmountInChinese")
-    if words and read_capital(words) != gross:
+    if words and (len(words) > limits.CAPITAL_CHARS_MAX or read_capital(words) != gross):
         raise Unreadable(Refusal.INCONSISTENT, "the total in words is not the one in figures")
     return ReadInvoice(
         number=number,

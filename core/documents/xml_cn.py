@@ -21,7 +21,7 @@ from core.domain.invoice import PartyInput
 from core.domain.issued_invoice import IssuedInvoiceView, IssuedLine, Moment
 from core.domain.kinds import InvoiceColor, InvoiceKind, ZeroRateReason
 from core.domain.profile import CN
-from core.limits import DECIMALS_MAX
+from core.limits import DECIMAL_CHARS_MAX, DECIMALS_MAX
 
 KIND_LABELS: Final = {InvoiceKind.SPECIAL: ("01", "增值税专用发票"), InvoiceKind.GENERAL: ("02", "普通发票")}
 RATE_NAMES: Final = {ZeroRateReason.EXEMPT: "免税", ZeroRateReason.NOT_TAXABLE: "不征税"}
@@ -116,7 +116,7 @@ def split_item_name(text: str) -> tuple[str, str]:
 
 def net_price(unit_price: str, rate_bp: int) -> str:
     """A price without tax from one with tax, to 13 decimals; a text that is no decimal stays as it is."""
-    price = decimals.parse(unit_price)
+    price = decimals.parse(unit_price) if len(unit_price) <= DECIMAL_CHARS_MAX else None
     if price is None:
         return unit_price
     value, places = price

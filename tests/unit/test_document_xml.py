@@ -131,7 +131,9 @@ def test_hostile_documents_are_refused(document: bytes, refusal: Refusal) -> Non
         ("<Remark>", "<Remark>one</Remark><Remark>"),
         ("<Amount>", "<Amount>1.00</Amount><Amount>"),
         ("InChinese>叁佰", "InChinese>玖佰"),
+        ("InChinese>叁佰", "InChinese>" + "壹万亿" * 100_000),
         ("<UnPrice>", '<UnPrice b:unitPrice="1.00">'),
+        ("<UnPrice>", f'<UnPrice b:unitPrice="{"1" * 1_000_000}">'),
     ],
 )
 def test_what_programs_read_is_what_people_see(old: str, new: str) -> None:
