@@ -88,6 +88,7 @@ class BodiesCheck(Check):
             invoice.tax_total_minor,
             invoice.gross_total_minor,
             invoice.buyer.tax_id,
+            invoice.blue_number,
         )
         stored = (
             row.number,
@@ -99,10 +100,14 @@ class BodiesCheck(Check):
             row.tax_total_minor,
             row.gross_total_minor,
             row.buyer_tax_id,
+            row.blue_number,
         )
         if said == stored:
             return []
         return [name for name, one, other in zip(FIELDS, said, stored, strict=True) if one != other]
 
 
-FIELDS = ("number", "seller", "kind", "color", "issue time", "net total", "tax total", "gross total", "buyer tax id")
+FIELDS = (
+    *("number", "seller", "kind", "color", "issue time", "net total", "tax total", "gross total"),
+    *("buyer tax id", "blue number"),
+)

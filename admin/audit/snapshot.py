@@ -38,12 +38,13 @@ class Row(NamedTuple):
     body_sha256: bytes
     batch_id: int
     batch_position: int
+    blue_number: str
 
 
 INVOICE_COLUMNS: Final = (
     "number, seller_key, CONVERT(request_id USING latin1), kind, color, issued_at_us,"
     " net_total_minor, tax_total_minor, gross_total_minor, COALESCE(buyer_tax_id, ''), body_sha256,"
-    " batch_id, batch_position"
+    " batch_id, batch_position, COALESCE(blue_number, '')"
 )
 
 

@@ -127,6 +127,10 @@ class FormStore(Protocol):
         """Stores a form, or returns the one its tenant made with that request id; 1 or 2 round trips."""
         ...
 
+    async def made(self, tenant_key: int, request_id: str) -> Form | None:
+        """Reads the form that a tenant made with a request id; 1 round trip."""
+        ...
+
     async def get(self, confirmation_id: str) -> Form | None:
         """Reads a form of any tenant; 1 round trip."""
         ...

@@ -28,18 +28,22 @@ class RedFormHandlers:
         fault = request_id_fault(request.request_id)
         refuse([fault] if fault else [])
         refuse(red_letter.selection_faults(request.selection))
+        selection = red_letter.selection_bytes(request.selection)
+        request_sha256 = hashlib.sha256(selection + bytes([request.as_buyer])).digest()
+        known = await self._forms.made(call.caller, request.request_id, request_sha256)
+        if known is not None:
+            return redletter_pb2.CreateConfirmationResponse(confirmation=red_letter.confirmation(known))
         number = request.selection.blue_number
         blue = await self._forms.blue(call.caller, number, as_buyer=request.as_buyer)
         maker = red_letter.RedMaker(blue, request.selection)
         refuse(maker.faults())
-        selection = red_letter.selection_bytes(request.selection)
         parts = maker.parts(await self._reds.taken(number))
         form = await self._forms.create(
             call.caller,
             blue,
             NewForm(
                 request_id=request.request_id,
-                request_sha256=hashlib.sha256(selection + bytes([request.as_buyer])).digest(),
+                request_sha256=request_sha256,
                 selection=selection,
                 as_buyer=request.as_buyer,
                 gross_total_minor=-sum(part.net + part.tax for part in parts),

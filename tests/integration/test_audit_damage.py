@@ -209,7 +209,7 @@ DAMAGES: Mapping[str, tuple[Sequence[str], Mapping[str, Sequence[str]]]] = {
             f"UPDATE invoices SET blue_number = '{number(500)}' WHERE color = 2",
             f"UPDATE red_balances SET blue_number = '{number(500)}'",
         ],
-        {REDS: ["invoice .*500: has red invoices and does not exist"]},
+        {REDS: ["invoice .*500: has red invoices and does not exist"], BODIES: ["differ in blue number$"]},
     ),
 }
 

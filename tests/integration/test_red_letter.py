@@ -213,6 +213,8 @@ async def test_a_confirmation_form_goes_from_seller_to_buyer(running_stack: Stac
         page = await stub(buyer).ListConfirmations(
             redletter_pb2.ListConfirmationsRequest(buyer_tax_id=invoice.buyer.tax_id), metadata=buyer.metadata
         )
+        again = (await stub(buyer).CreateConfirmation(made, metadata=buyer.metadata)).confirmation
+        assert (again.confirmation_id, again.red_number) == (name, issued.issued.number), "though nothing is left"
         used = {item.confirmation_id: item.red_number for item in page.confirmations}
         assert used[name] == issued.issued.number
 

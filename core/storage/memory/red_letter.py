@@ -134,11 +134,15 @@ class MemoryFormStore:
 
     async def create(self, form: Form) -> Form:
         """Stores a form; see the port."""
-        for other in self._tables.forms.values():
-            if (other.tenant_key, other.request_id) == (form.tenant_key, form.request_id):
-                return other
-        self._tables.forms[form.confirmation_id] = form
-        return form
+        known = await self.made(form.tenant_key, form.request_id)
+        return known or self._tables.forms.setdefault(form.confirmation_id, form)
+
+    async def made(self, tenant_key: int, request_id: str) -> Form | None:
+        """Reads a form by request id; see the port."""
+        for form in self._tables.forms.values():
+            if (form.tenant_key, form.request_id) == (tenant_key, request_id):
+                return form
+        return None
 
     async def get(self, confirmation_id: str) -> Form | None:
         """Reads a form; see the port."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pymysql
 
-from core.storage.mysql.pool import DUPLICATE_KEY, Primary
+from core.storage.mysql.pool import DUPLICATE_KEY, Primary, unavailable
 from core.storage.red_letter_port import WAITING, Form, FormFilter, FormState
 
 FORM_COLUMNS: Final = (
@@ -39,11 +39,16 @@ class MySQLFormStore:
                     raise
             else:
                 return form
-        found = await self._primary().rows(
-            f"SELECT {FORM_COLUMNS} FROM red_confirmations WHERE tenant_key = %s AND request_id = %s",
-            (form.tenant_key, form.request_id.encode()),
-        )
-        return form_from(found[0])
+        known = await self.made(form.tenant_key, form.request_id)
+        if known is None:
+            raise unavailable("a form collides and is not found")
+        return known
+
+    async def made(self, tenant_key: int, request_id: str) -> Form | None:
+        """Reads a form by request id; see the port."""
+        sql = f"SELECT {FORM_COLUMNS} FROM red_confirmations WHERE tenant_key = %s AND request_id = %s"
+        found = await self._primary().rows(sql, (tenant_key, request_id.encode()))
+        return form_from(found[0]) if found else None
 
     async def get(self, confirmation_id: str) -> Form | None:
         """Reads a form; see the port."""
