@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 import pytest
@@ -15,7 +17,7 @@ import billow
 from stack import Stack
 from tests.support.command import environment, run
 from tests.support.invoices import good_invoice, tax_id
-from tests.support.platform import Tenant, admin, new_tenant, request_of
+from tests.support.platform import SCOPES, Tenant, admin, new_tenant, request_of
 
 SELLERS, ROUNDS = 3, 10
 
@@ -41,7 +43,7 @@ async def trade(running_stack: Stack) -> AsyncIterator[Trade]:
         sellers = [await stack.enter_async_context(new_tenant(running_stack)) for _ in range(SELLERS)]
         for seller in sellers:
             await seller.seller()
-        buyer = await stack.enter_async_context(new_tenant(running_stack))
+        buyer = await stack.enter_async_context(new_tenant(running_stack, scopes=[*SCOPES, "book"]))
         buyer_tax_id = tax_id(time.time_ns() // 1_000 % 10**13)
         arguments = ("--tenant", f"tenant-{buyer.serial}", "--claim")
         admin(running_stack, "tax-id", "confirm", buyer_tax_id, *arguments)
@@ -107,3 +109,32 @@ async def test_the_inbox_by_command(trade: Trade) -> None:
     assert listed.code == 0, listed.err
     assert [line.split()[1] for line in listed.out.splitlines()[1:]] == numbers[1:]
     assert "01 not_entered" in listed.out
+
+
+async def json_call(trade: Trade, path: str, body: object = None) -> Any:
+    """Calls as `curl` does."""
+    headers = {"authorization": f"Bearer {trade.buyer.secret}", "content-type": "application/json"}
+    data = None if body is None else orjson.dumps(body)
+    request = urllib.request.Request(f"http://{trade.address}{path}", data=data, headers=headers)
+    with await asyncio.to_thread(urllib.request.urlopen, request, timeout=30) as answer:
+        return orjson.loads(answer.read())
+
+
+async def test_received_and_entered_by_json(trade: Trade) -> None:
+    number = await trade.issue(0, "r")
+    async with billow.AsyncClient(trade.address, api_key=trade.buyer.secret) as client:
+        assert (await anext(client.inbox.follow(trade.buyer_tax_id))).number == number  # it is collected
+    page = await json_call(trade, f"/v1/taxIds/{trade.buyer_tax_id}/receivedInvoices?after_position=0")
+    (item,) = page["receivedInvoices"]
+    assert (item["position"], item["number"], item["entryState"], page["lastPosition"]) == (
+        "1",
+        number,
+        "ENTRY_STATE_NOT_ENTERED",
+        "1",
+    )
+    entry = {"requestId": "json", "number": number, "state": "ENTRY_STATE_DEDUCTIBLE", "period": 202611}
+    for _ in range(2):
+        (result,) = (await json_call(trade, "/v1/entries:enter", {"entries": [entry]}))["results"]
+        assert (result["entry"]["state"], result["entry"]["version"]) == ("ENTRY_STATE_DEDUCTIBLE", 1)
+    found = await json_call(trade, f"/v1/entries/{number}")
+    assert [change["period"] for change in found["history"]] == [202611]
