@@ -79,25 +79,41 @@ class SendJob:
     async def step(self) -> bool:
         """Notes what is done and starts what is due and has a place; see the port of Loop."""
         await self._note()
-        started = 0
-        if len(self._tasks) < limits.SENDS_MAX:
-            due = await self._queue.due_endpoints(kinds=tuple(self._senders), items_max=limits.ENDPOINTS_DUE_MAX)
-            for endpoint_key, failures in due.items():
-                started += await self._start(endpoint_key, failures)
-        return started > 0
+        if len(self._tasks) >= limits.SENDS_MAX:
+            return False
+        due = await self._queue.due_endpoints(kinds=tuple(self._senders), items_max=limits.ENDPOINTS_DUE_MAX)
+        return await self._start(self._rooms(due)) > 0
 
-    async def _start(self, endpoint_key: int, failures: int) -> int:
-        """Claims what an endpoint has places for and starts it."""
-        places = 1 if failures >= CIRCUIT_FAILURES else limits.ENDPOINT_SENDS_MAX
-        room = min(places - self._under_way[endpoint_key], limits.SENDS_MAX - len(self._tasks))
-        if room <= 0:
-            return 0
-        claimed = await self._queue.claim(endpoint_key, owner=self._owner, items_max=room, lease_ms=self._lease_ms)
+    def _rooms(self, due: Mapping[int, int]) -> dict[int, int]:
+        """Shares the free places out among endpoints, given with their failures in a row."""
+        free = limits.SENDS_MAX - len(self._tasks)
+        rooms: dict[int, int] = {}
+        for endpoint_key, failures in due.items():
+            places = 1 if failures >= CIRCUIT_FAILURES else limits.ENDPOINT_SENDS_MAX
+            room = min(places - self._under_way[endpoint_key], free)
+            if room > 0:
+                rooms[endpoint_key] = room
+                free -= room
+        return rooms
+
+    async def _start(self, rooms: Mapping[int, int]) -> int:
+        """Claims for all endpoints at once what they have places for, and starts it; returns how many."""
+        claims = await asyncio.gather(
+            *(
+                self._queue.claim(endpoint_key, owner=self._owner, items_max=room, lease_ms=self._lease_ms)
+                for endpoint_key, room in rooms.items()
+            ),
+            return_exceptions=True,
+        )
+        claimed = [due for claim in claims if not isinstance(claim, BaseException) for due in claim]
         for due in claimed:
-            self._under_way[endpoint_key] += 1
+            self._under_way[due.endpoint.endpoint_key] += 1
             task = asyncio.create_task(self._attempt(due), name=f"delivery {due.delivery_id}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        for claim in claims:
+            if isinstance(claim, BaseException):
+                raise claim  # what the others got is under way
         return len(claimed)
 
     async def _attempt(self, due: Due) -> None:
