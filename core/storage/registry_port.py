@@ -81,7 +81,8 @@ class RegistryStore(Protocol):
     async def api_keys_by_secret(self, secrets_sha256: Sequence[bytes]) -> dict[bytes, ApiKeyRecord]:
         """Reads keys, revoked ones included, by the hashes of their secrets.
 
-        Asks the primary, and only while that is away a replica that is fresh enough; 1 or 2 round trips.
+        Asks the primary, and only while that is away a replica that is fresh enough; 1 or 2 round trips. Raises
+        STORAGE_UNAVAILABLE when a replica does not know all of them: that a key is absent is the primary's word only.
         """
         ...
 

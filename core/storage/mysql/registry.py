@@ -96,6 +96,8 @@ class MySQLRegistryStore:
             if error.reason is not Reason.STORAGE_UNAVAILABLE or node is None:
                 raise
             found = await read(node, sql, secrets_sha256)
+            if len(found) < len(set(secrets_sha256)):
+                raise  # a replica may not have heard of a key yet: only the primary says that there is none
         return {row[0]: _api_key(row[1:]) for row in found}
 
     async def revoke_api_key(self, tenant_key: int, key_id: str, *, now_us: int) -> ApiKeyRecord:
