@@ -1,9 +1,10 @@
 """Lanes: invoices that arrive while others are being committed are committed together.
 
-A lane has a bounded queue and a few committers. A committer takes whatever has gathered, up to COMMIT_ITEMS_MAX items
-and COMMIT_BYTES_MAX bytes, and sees it through: there is no artificial wait, so a lone invoice goes at once and a
-crowd goes together. From the moment an item is accepted it belongs to the lane: a caller that goes away ends its
-waiting, never the writing. Two lanes, interactive and bulk, keep a flood of batches from delaying single calls.
+A lane has a bounded queue and LANE_COMMITS_MAX committers. A committer takes whatever has gathered, up to
+COMMIT_ITEMS_MAX items and COMMIT_BYTES_MAX bytes, and sees it through: there is no artificial wait, so a lone invoice
+goes at once and a crowd goes together. From the moment an item is accepted it belongs to the lane: a caller that goes
+away ends its waiting, never the writing. Two lanes, interactive and bulk, keep a flood of batches from delaying single
+calls.
 """
 
 from __future__ import annotations
