@@ -1,11 +1,12 @@
 # ruff: noqa: S608 -- what is put into SQL text here is constants
-"""Collection: every collected invoice has one position, and no position of a buyer is empty."""
+"""Collection: every collected invoice of a followed buyer has one position, and no position of a buyer is empty."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from admin.audit.check import Check, Sources
+from core.storage.mysql.batch_feed import consumed
 from core.storage.mysql.collection import CONSUMER
 
 PAGE_ROWS: Final = 1_000
@@ -21,25 +22,27 @@ HEADLESS: Final = (
     "SELECT DISTINCT r.buyer_tax_id FROM received_invoices r LEFT JOIN received_heads h"
     " ON h.buyer_tax_id = r.buyer_tax_id WHERE h.buyer_tax_id IS NULL ORDER BY 1"
 )
+UNFOLLOWED: Final = (
+    "SELECT DISTINCT t.tax_id FROM tenant_tax_ids t LEFT JOIN received_heads h ON h.buyer_tax_id = t.tax_id"
+    " WHERE t.confirmed_at_us IS NOT NULL AND h.buyer_tax_id IS NULL ORDER BY 1"
+)
 REPEATED: Final = "SELECT number, COUNT(*) FROM received_invoices GROUP BY number HAVING COUNT(*) > 1 ORDER BY 1"
 FOREIGN: Final = (
     "SELECT r.number, r.buyer_tax_id, i.buyer_tax_id FROM received_invoices r LEFT JOIN invoices i"
     " ON i.number = r.number WHERE i.buyer_tax_id IS NULL OR i.buyer_tax_id <> r.buyer_tax_id ORDER BY r.number"
 )
-_CONSUMED: Final = (
-    "(i.batch_id <= COALESCE((SELECT through_batch_id FROM batch_feeds WHERE consumer = %s), 0)"
-    " OR EXISTS (SELECT 1 FROM batch_feed_done d WHERE d.consumer = %s AND d.batch_id = i.batch_id))"
-)
 MISSING: Final = (
-    "SELECT i.number, i.buyer_tax_id FROM invoices i LEFT JOIN received_invoices r ON r.number = i.number"
-    f" WHERE i.buyer_tax_id IS NOT NULL AND r.number IS NULL AND {_CONSUMED} ORDER BY i.number"
+    "SELECT i.number, i.buyer_tax_id FROM received_heads h JOIN invoices i ON i.buyer_tax_id = h.buyer_tax_id"
+    " LEFT JOIN received_invoices r ON r.number = i.number"
+    f" WHERE h.filled = 1 AND r.number IS NULL AND {consumed('i.batch_id')} ORDER BY i.number"
 )
 
 
 class ReceivedCheck(Check):
     """The positions of each buyer are 1 to its head's last; every invoice of a collected batch has one, its buyer's.
 
-    Invoices that wait for the collector are no finding: they get their positions later.
+    Every buyer with a confirmed proof is followed. Invoices that wait for the collector are no finding: they get their
+    positions later; so do those that a newly followed buyer received before.
     """
 
     name = "received invoices are complete"
@@ -58,6 +61,8 @@ class ReceivedCheck(Check):
                     self.report.add(f"buyer {buyer}", text)
         for (buyer,) in await sources.snapshot.rows(HEADLESS):
             self.report.add(f"buyer {buyer}", "has positions and no head")
+        for (buyer,) in await sources.snapshot.rows(UNFOLLOWED):
+            self.report.add(f"buyer {buyer}", "has proved its taxpayer id and is not followed")
         for number, count in await sources.snapshot.rows(REPEATED):
             self.report.add(f"invoice {number}", f"was received {count} times")
         for number, buyer, real in await sources.snapshot.rows(FOREIGN):

@@ -29,12 +29,20 @@ class Received:
 class Collector(Protocol):
     """Gives received invoices their positions."""
 
-    async def collect(self) -> int:
-        """Numbers the invoices of some committed batches that are not numbered yet; returns how many batches.
+    async def follow(self, buyer_tax_id: str) -> None:
+        """Has a buyer's invoices numbered from now on, those it received before included; again changes nothing.
 
-        One transaction: each invoice with a buyer's taxpayer id gets the next position of its buyer, exactly once
-        whatever dies; within a batch in the order of the batch. One collector at a time works, others return 0.
-        Up to about 15 round trips and one more for every COLLECT_ROWS_MAX invoices.
+        1 round trip. The numbering itself is `collect`'s.
+        """
+        ...
+
+    async def collect(self) -> int:
+        """Numbers invoices of followed buyers that are not numbered yet; returns 0 when there was nothing to do.
+
+        One transaction: each invoice of some committed batches gets the next position of its buyer, exactly once
+        whatever dies; within a batch in the order of the batch. What a buyer received before it was followed goes
+        first, COLLECT_FILL_ROWS_MAX at a time. One collector at a time works, others return 0. Up to about 18 round
+        trips and one more for every COLLECT_ROWS_MAX invoices.
         """
         ...
 

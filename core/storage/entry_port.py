@@ -31,7 +31,10 @@ class TaxIdStore(Protocol):
         ...
 
     async def confirm(self, tenant_key: int, tax_id: str, *, now_us: int) -> TaxIdRecord:
-        """Confirms a claim; the first time counts. Raises TAX_ID_NOT_PROVEN without a claim. 2 round trips."""
+        """Confirms a claim; the first time counts. Raises TAX_ID_NOT_PROVEN without a claim. At most 4 round trips.
+
+        From then on the invoices issued to the id are collected, earlier ones included (`Collector.follow`).
+        """
         ...
 
     async def revoke(self, tenant_key: int, tax_id: str) -> None:

@@ -45,7 +45,7 @@ class TaxIdService:
         return Claim(caller.tenant_id, record)
 
     async def confirm(self, tenant_id: str, tax_id: str) -> Claim:
-        """Confirms a claim; raises INVALID_REQUEST, TENANT_NOT_FOUND, TAX_ID_NOT_PROVEN. 3 round trips."""
+        """Confirms a claim; raises INVALID_REQUEST, TENANT_NOT_FOUND, TAX_ID_NOT_PROVEN. 5 round trips."""
         refuse(id_faults(tenant_id, "tenant_id") + tax_id_faults(tax_id))
         tenant_key = await self._tenant_key(tenant_id)
         now_us = self._now_us()

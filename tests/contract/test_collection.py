@@ -13,6 +13,7 @@ from core.domain.entry import Change, EntryState
 from core.settings import load
 from core.storage.collection_port import Collector, Received, ReceivedStore
 from core.storage.memory.collection import MemoryCollection
+from core.storage.mysql import collection as mysql_collection
 from core.storage.mysql.collection import MySQLCollector, MySQLReceivedStore
 from core.storage.mysql.pool import Replicas
 from core.storage.ports import Draft, Issued, SellerRecord
@@ -68,7 +69,10 @@ async def case(request: pytest.FixtureRequest) -> AsyncIterator[Case]:
         store = MySQLReceivedStore(primary=lambda: real.primary, replicas=lambda: Replicas(()))
     seller = await new_seller(books.registry, (await new_tenant(books.registry)).tenant_key)
     await books.add_range(seller, 10_000)
-    yield Case(books, collector, store, seller, (tax_id(new_serial() * 10), tax_id(new_serial() * 10 + 1)))
+    buyers = (tax_id(new_serial() * 10), tax_id(new_serial() * 10 + 1))
+    for buyer in buyers:
+        await collector.follow(buyer)
+    yield Case(books, collector, store, seller, buyers)
     await books.close()
 
 
@@ -104,6 +108,52 @@ async def test_a_page_is_bounded_and_collecting_again_changes_nothing(case: Case
     page = await case.store.received(case.buyers[0], after=1, items_max=2)
     assert [item.number for item in page] == numbers[1:3]
     assert [item.number for item in await case.read(case.buyers[0])] == numbers
+
+
+async def test_nobody_but_followed_buyers_gets_positions(case: Case) -> None:
+    stranger = tax_id(new_serial() * 10 + 2)
+    numbers = await case.issue(case.draft("r1", stranger), case.draft("r2", case.buyers[0]))
+    await case.collect_all()
+    assert await case.read(stranger) == []
+    assert [item.number for item in await case.read(case.buyers[0])] == numbers[1:]
+
+
+async def test_who_is_followed_later_gets_what_it_received_before(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mysql_collection, "COLLECT_FILL_ROWS_MAX", 4)  # in several pieces
+    late = tax_id(new_serial() * 10 + 3)
+    numbers: list[str] = []
+    for commit in range(3):
+        numbers += await case.issue(*(case.draft(f"r{commit}/{place}", late) for place in range(3)))
+    await case.collect_all()
+    numbers += await case.issue(case.draft("not collected yet", late))
+    await case.collector.follow(late)
+    await case.collector.follow(late)
+    await case.collect_all()
+    numbers += await case.issue(case.draft("after", late))
+    await case.collect_all()
+    found = await case.read(late)
+    assert [item.position for item in found] == list(range(1, 12))
+    assert sorted(item.number for item in found) == sorted(numbers)
+    assert found[-1].number == numbers[-1]
+
+
+async def test_following_while_several_writers_issue_misses_nothing_and_repeats_nothing(case: Case) -> None:
+    late = tax_id(new_serial() * 10 + 4)
+    issued: list[str] = []
+
+    async def write(writer: int) -> None:
+        for commit in range(COMMITS):
+            drafts = [case.draft(f"{writer}/{commit}/{place}", late) for place in range(1 + (writer + commit) % 3)]
+            issued.extend(await case.issue(*drafts))
+            await case.collector.collect()
+            if writer == 0 and commit == COMMITS // 2:
+                await case.collector.follow(late)
+
+    await asyncio.gather(*(write(writer) for writer in range(WRITERS)))
+    await case.collect_all()
+    found = await case.read(late)
+    assert [item.position for item in found] == list(range(1, len(issued) + 1))
+    assert sorted(item.number for item in found) == sorted(issued)
 
 
 async def test_a_cursor_misses_nothing_while_several_writers_issue(case: Case) -> None:
@@ -153,9 +203,9 @@ async def test_the_state_of_red_and_of_entry_is_told(data_stores: Stack) -> None
     store = MySQLReceivedStore(primary=lambda: books.primary, replicas=lambda: Replicas(()))
     case = Case(books, MySQLCollector(primary=lambda: books.primary), store, seller, (tax_id(new_serial() * 10), ""))
     (number,) = await case.issue(case.draft("r", case.buyers[0]))
-    await case.collect_all()
     await subject.tax_ids.claim(tenant_key, case.buyers[0], now_us=1)
-    await subject.tax_ids.confirm(tenant_key, case.buyers[0], now_us=1)
+    await subject.tax_ids.confirm(tenant_key, case.buyers[0], now_us=1)  # from then on it is followed
+    await case.collect_all()
     await subject.entries.change(tenant_key, [Change("e", number, EntryState.NOT_DEDUCTIBLE, 202611, "")])
     await books.redden(number, -5)
     (found,) = await case.read(case.buyers[0])

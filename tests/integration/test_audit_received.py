@@ -39,6 +39,10 @@ DAMAGES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
         ["DELETE FROM received_heads WHERE buyer_tax_id = '{0}'"],
         ["{0}: has positions and no head"],
     ),
+    "a proof without a head": (
+        ["INSERT INTO tenant_tax_ids VALUES (1, '91110000000000009X', 1, 2)"],
+        ["has proved its taxpayer id and is not followed"],
+    ),
     "an invoice received twice": (
         [
             "ALTER TABLE received_invoices DROP INDEX by_number, ADD KEY by_number (number)",
@@ -62,6 +66,8 @@ async def collected(data_stores: Stack, tmp_path: Path) -> AsyncIterator[OwnStor
     async with own_stores(data_stores, tmp_path) as stores:
         seller = await stores.issuer.seller()
         collectors = [MySQLCollector(primary=lambda: stores.primary) for _ in range(2)]
+        for serial in range(1, BUYERS + 1):
+            await collectors[0].follow(tax_id(serial))
 
         async def write(commit: int) -> None:
             drafts = [seller.draft(f"{commit}/{serial}", serial=serial) for serial in range(1, BUYERS + 1)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from core.domain.entry import EntryState
 from core.limits import COLLECT_BATCHES_MAX
 from core.storage.collection_port import Received
@@ -16,18 +18,32 @@ class MemoryCollection:
         self._tables = tables
         self._registry = registry
         self._collected: set[int] = set()
-        self._numbers: dict[str, list[str]] = {}
+        self._numbers: dict[str, list[str]] = {}  # of the buyers that are followed
+
+    async def follow(self, buyer_tax_id: str) -> None:
+        """Follows a buyer; see the port."""
+        if buyer_tax_id not in self._numbers:
+            self._numbers[buyer_tax_id] = []
+            self._number(self._collected, buyer_tax_id)
 
     async def collect(self) -> int:
         """Numbers invoices; see the port."""
         fresh = [batch_id for batch_id in sorted(self._tables.batches) if batch_id not in self._collected]
         fresh = fresh[:COLLECT_BATCHES_MAX]
-        rows = [row for row in self._tables.invoices.values() if row.batch_id in fresh]
-        for row in sorted(rows, key=lambda row: (row.batch_id, row.batch_position)):
-            if row.issued.buyer_tax_id:
-                self._numbers.setdefault(row.issued.buyer_tax_id, []).append(row.issued.number)
+        for buyer_tax_id in self._numbers:
+            self._number(fresh, buyer_tax_id)
         self._collected.update(fresh)
         return len(fresh)
+
+    def _number(self, batch_ids: Collection[int], buyer_tax_id: str) -> None:
+        """Gives the invoices of the batches to their buyer, by batch and position."""
+        rows = [
+            row
+            for row in self._tables.invoices.values()
+            if row.batch_id in batch_ids and row.issued.buyer_tax_id == buyer_tax_id
+        ]
+        rows.sort(key=lambda row: (row.batch_id, row.batch_position))
+        self._numbers[buyer_tax_id] += [row.issued.number for row in rows]
 
     async def received(self, buyer_tax_id: str, *, after: int, items_max: int) -> list[Received]:
         """Reads the next invoices; see the port."""

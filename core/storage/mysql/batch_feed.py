@@ -31,6 +31,14 @@ HOLE_AGE_MS: Final = 30_000
 LOCKED: Final = frozenset({1205, 3572})  # NOWAIT met a lock, in MariaDB's words and in MySQL's
 
 
+def consumed(batch_id: str) -> str:
+    """Returns the condition that a consumer has had the batch of that column; its values: the consumer, twice."""
+    return (
+        f"({batch_id} <= COALESCE((SELECT through_batch_id FROM batch_feeds WHERE consumer = %s), 0) OR EXISTS"
+        f" (SELECT 1 FROM batch_feed_done d WHERE d.consumer = %s AND d.batch_id = {batch_id}))"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class FedBatch:
     """A committed batch. The runs say which numbers of which sellers are in it; no block is read for them."""
@@ -43,10 +51,14 @@ class FedBatch:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Batches the consumer has not had yet, and the open transaction in which to write what becomes of them."""
+    """Batches the consumer has not had yet, and the open transaction in which to write what becomes of them.
+
+    `alone`: no other process consumes until the transaction ends; without, there are no batches.
+    """
 
     batches: list[FedBatch]
     connection: aiomysql.Connection
+    alone: bool
 
 
 class MySQLBatchFeed:
@@ -82,7 +94,7 @@ class MySQLBatchFeed:
             found: list[FedBatch] = []
             if locked:
                 found = await self._fresh(connection, int(locked[0][0]), batches_max)
-            yield Taken(found, connection)
+            yield Taken(found, connection, bool(locked))
             if found:
                 await self._note(connection, found)
             await connection.commit()

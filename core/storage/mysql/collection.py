@@ -15,9 +15,9 @@ from typing import Any, Final
 import aiomysql
 
 from core.domain.errors import BillowError, Reason
-from core.limits import COLLECT_BATCHES_MAX, COLLECT_ROWS_MAX
+from core.limits import COLLECT_BATCHES_MAX, COLLECT_FILL_ROWS_MAX, COLLECT_ROWS_MAX
 from core.storage.collection_port import Received
-from core.storage.mysql.batch_feed import FedBatch, MySQLBatchFeed
+from core.storage.mysql.batch_feed import FedBatch, MySQLBatchFeed, consumed
 from core.storage.mysql.pool import Primary, Replicas, read, rows
 
 CONSUMER: Final = "collection"
@@ -32,6 +32,20 @@ _RECEIVED = (
     " WHERE r.buyer_tax_id = %s AND r.position > %s ORDER BY r.position LIMIT %s"
 )
 
+# one buyer at a time; what is consumed by the feed and has no position yet. Under READ COMMITTED it locks no invoice
+_FILL = (
+    "INSERT INTO received_invoices (buyer_tax_id, position, number)"
+    " SELECT i.buyer_tax_id, %s + ROW_NUMBER() OVER (ORDER BY i.batch_id, i.batch_position), i.number"
+    " FROM invoices i FORCE INDEX (by_buyer) LEFT JOIN received_invoices r FORCE INDEX (by_number)"
+    f" ON r.number = i.number WHERE i.buyer_tax_id = %s AND r.number IS NULL AND {consumed('i.batch_id')}"
+    " ORDER BY i.batch_id, i.batch_position LIMIT %s"
+)
+
+FOLLOW: Final = (
+    "INSERT INTO received_heads (buyer_tax_id, last_position, filled) VALUES (%s, 0, 0)"
+    " ON DUPLICATE KEY UPDATE last_position = last_position"
+)
+
 Arrived = tuple[str, str]  # buyer's taxpayer id, number
 
 
@@ -39,16 +53,22 @@ class MySQLCollector:
     """The Collector of core/storage/collection_port.py."""
 
     def __init__(self, *, primary: Callable[[], Primary], feed: MySQLBatchFeed | None = None) -> None:
+        self._primary = primary
         self._feed = feed or MySQLBatchFeed(primary=primary, consumer=CONSUMER)
+
+    async def follow(self, buyer_tax_id: str) -> None:
+        """Follows a buyer; see the port."""
+        await self._primary().rows(FOLLOW, (buyer_tax_id,))
 
     async def collect(self) -> int:
         """Numbers invoices; see the port."""
         async with self._feed.take(batches_max=COLLECT_BATCHES_MAX) as taken:
+            filled = await _fill(taken.connection) if taken.alone else 0
             if taken.batches:
                 arrived = await _arrived(taken.connection, taken.batches)
                 if arrived:
                     await _number(taken.connection, arrived)
-            return len(taken.batches)
+            return len(taken.batches) + filled
 
 
 class MySQLReceivedStore:
@@ -76,18 +96,38 @@ def _received(row: Sequence[Any]) -> Received:
     return Received(*(*row[:11], *map(int, row[11:])))
 
 
+async def _fill(connection: aiomysql.Connection) -> int:
+    """Numbers some of what a newly followed buyer received before; returns 0 when no buyer waits for that.
+
+    Only the one that consumes the feed may do it: what it consumes later it numbers itself.
+    """
+    waiting = await rows(connection, "SELECT buyer_tax_id, last_position FROM received_heads WHERE filled = 0 LIMIT 1")
+    if not waiting:
+        return 0
+    buyer, last = waiting[0]
+    async with connection.cursor() as cursor:
+        found = await cursor.execute(_FILL, (last, buyer, CONSUMER, CONSUMER, COLLECT_FILL_ROWS_MAX))
+    await rows(
+        connection,
+        "UPDATE received_heads SET last_position = last_position + %s, filled = %s WHERE buyer_tax_id = %s",
+        (found, found < COLLECT_FILL_ROWS_MAX, buyer),
+    )
+    return 1
+
+
 async def _arrived(connection: aiomysql.Connection, batches: Sequence[FedBatch]) -> list[Arrived]:
-    """Reads the invoices with a buyer's taxpayer id of whole batches, by batch and position."""
+    """Reads the invoices of followed buyers in whole batches, by batch and position."""
     wanted = {batch.batch_id for batch in batches}
     runs = [(int(run.first_number), run.count) for batch in batches for run in batch.runs]
     found: list[tuple[Any, ...]] = []
     for some in _pieces(runs):
-        condition = " OR ".join(["number BETWEEN %s AND %s"] * len(some))
+        condition = " OR ".join(["i.number BETWEEN %s AND %s"] * len(some))
         bounds = [f"{bound:020d}" for first, count in some for bound in (first, first + count - 1)]
         found += await rows(
             connection,
-            "SELECT batch_id, batch_position, buyer_tax_id, number FROM invoices FORCE INDEX (PRIMARY)"
-            f" WHERE ({condition}) AND buyer_tax_id IS NOT NULL",
+            "SELECT STRAIGHT_JOIN i.batch_id, i.batch_position, i.buyer_tax_id, i.number"
+            " FROM invoices i FORCE INDEX (PRIMARY) JOIN received_heads h FORCE INDEX (PRIMARY)"
+            f" ON h.buyer_tax_id = i.buyer_tax_id AND h.filled = 1 WHERE {condition}",
             bounds,
         )
     return [(row[2], row[3]) for row in sorted(found) if row[0] in wanted]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from core.storage.entry_port import TaxIdRecord, tax_id_not_proven
+from core.storage.mysql.collection import FOLLOW
 from core.storage.mysql.pool import Primary, read
 
+_CLAIMED = "SELECT 1 FROM tenant_tax_ids WHERE tenant_key = %s AND tax_id = %s"
 _COLUMNS = "tenant_key, tax_id, claimed_at_us, confirmed_at_us"
 
 
@@ -26,7 +28,9 @@ class MySQLTaxIdStore:
         return await self._one(tenant_key, tax_id)
 
     async def confirm(self, tenant_key: int, tax_id: str, *, now_us: int) -> TaxIdRecord:
-        """Confirms a claim; see the port."""
+        """Confirms a claim; see the port. Following goes first: a head too many does no harm, a missing one would."""
+        if await self._primary().rows(_CLAIMED, (tenant_key, tax_id)):
+            await self._primary().rows(FOLLOW, (tax_id,))
         sql = (
             "UPDATE tenant_tax_ids SET confirmed_at_us = %s"
             " WHERE tenant_key = %s AND tax_id = %s AND confirmed_at_us IS NULL"
