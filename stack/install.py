@@ -8,13 +8,11 @@ changed it takes a fraction of a second.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import time
-import venv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +22,7 @@ STAMP = ENVIRONMENT / ".billow-installed"
 REQUIREMENTS = (CHECKOUT / "pyproject.toml", CHECKOUT / "clients" / "pyproject.toml")
 TARGETS = ("-e", "./clients", "-e", ".[stack,demo,dev]")
 PYTHON_MIN = (3, 11)
+SYSTEM_PYTHON = "/usr/bin/python3"  # the distribution's: built with every optimisation (docs/adr/0027)
 LOCK_WAIT_S = 300  # for another apt-get, as on a machine that has just started
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -48,9 +47,7 @@ def main() -> None:
     """Installs everything, telling each step; exits 1 with what to do when it cannot."""
     began = time.monotonic()
     try:
-        if sys.version_info < PYTHON_MIN:
-            raise InstallError(f"Billow needs Python 3.11 or newer; this is {sys.version.split()[0]}")
-        changed = [install_packages(missing_packages()), install_environment()]
+        changed = [install_packages(missing_packages()), install_environment(interpreter())]
     except InstallError as error:
         print(f"setup: {error}", file=sys.stderr)
         sys.exit(1)
@@ -63,9 +60,23 @@ def missing_packages() -> list[str]:
     path = os.environ.get("PATH", "") + ":" + SYSTEM_PATH
     packages = {package for program, package in PROGRAMS if shutil.which(program, path=path) is None}
     packages |= {package for file, package in FILES if not Path(file).exists()}
-    if importlib.util.find_spec("ensurepip") is None and not ENVIRONMENT.exists():
+    if not makes_environments(SYSTEM_PYTHON):
         packages.add("python3-venv")
     return sorted(packages)
+
+
+def makes_environments(python: str) -> bool:
+    """Tells whether an interpreter is there, new enough, and able to make virtual environments."""
+    look = f"import ensurepip, sys, venv; sys.exit(sys.version_info < {PYTHON_MIN})"
+    return Path(python).exists() and subprocess.run([python, "-c", look], capture_output=True).returncode == 0
+
+
+def interpreter() -> str:
+    """Returns the interpreter to make `.venv` with: the distribution's, or this one where that is too old."""
+    for python in (SYSTEM_PYTHON, sys.executable):
+        if makes_environments(python):
+            return python
+    raise InstallError(f"Billow needs Python 3.11 or newer with venv; this is {sys.version.split()[0]}")
 
 
 def install_packages(packages: Sequence[str]) -> bool:
@@ -97,23 +108,24 @@ def install_packages(packages: Sequence[str]) -> bool:
     return True
 
 
-def stamp() -> str:
-    """Returns what the environment depends on: both pyproject.toml, and where the checkout lies."""
-    digest = hashlib.sha256(str(CHECKOUT).encode())
+def stamp(python: str) -> str:
+    """Returns what the environment depends on: its interpreter, both pyproject.toml, and where the checkout lies."""
+    digest = hashlib.sha256(f"{python} {CHECKOUT}".encode())
     for path in REQUIREMENTS:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def install_environment() -> bool:
-    """Makes `.venv` and installs into it, and tells whether there was anything to do."""
-    wanted = stamp()
+def install_environment(base: str) -> bool:
+    """Makes `.venv` with an interpreter and installs into it, and tells whether there was anything to do."""
+    wanted = stamp(base)
     if STAMP.exists() and STAMP.read_text() == wanted:
         return False
     python = ENVIRONMENT / "bin" / "python"
-    if not python.exists():
-        print("setup: virtual environment .venv", flush=True)
-        venv.create(ENVIRONMENT, with_pip=True, clear=True)
+    if not python.exists() or not made_with(base):
+        print(f"setup: virtual environment .venv of {base}", flush=True)
+        if subprocess.run([base, "-m", "venv", "--clear", str(ENVIRONMENT)]).returncode != 0:
+            raise InstallError("no virtual environment could be made; the message is above")
     print("setup: Python packages (about 400 MB on a first run)", flush=True)
     quiet = [] if sys.stdout.isatty() else ["-qq", "--progress-bar", "off"]
     command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *quiet, *TARGETS]
@@ -121,6 +133,12 @@ def install_environment() -> bool:
         raise InstallError("pip failed; its message is above. Run `make setup` again when it is remedied")
     STAMP.write_text(wanted)
     return True
+
+
+def made_with(base: str) -> bool:
+    """Tells whether `.venv` was made with that interpreter."""
+    home = f"home = {Path(base).parent}"
+    return home in (ENVIRONMENT / "pyvenv.cfg").read_text().splitlines()
 
 
 if __name__ == "__main__":
