@@ -66,14 +66,29 @@ def test_what_is_missing_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatc
     assert {"redis-server", "setpriv"} <= missing
 
 
-def test_setup_runs_again_when_the_requirements_change(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_setup_runs_again_when_requirements_or_interpreter_change(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     requirement = tmp_path / "pyproject.toml"
     requirement.write_text("a")
     monkeypatch.setattr(install, "REQUIREMENTS", (requirement,))
-    before = install.stamp()
-    assert install.stamp() == before
+    before = install.stamp("/usr/bin/python3")
+    assert install.stamp("/usr/bin/python3") == before
+    assert install.stamp("/opt/python3") != before
     requirement.write_text("b")
-    assert install.stamp() != before
+    assert install.stamp("/usr/bin/python3") != before
+
+
+def test_an_interpreter_that_is_missing_or_too_old_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert install.makes_environments(sys.executable)
+    assert not install.makes_environments(str(tmp_path / "python3"))
+    monkeypatch.setattr(install, "SYSTEM_PYTHON", str(tmp_path / "python3"))
+    assert install.interpreter() == sys.executable
+    monkeypatch.setattr(install, "PYTHON_MIN", (99, 0))
+    with pytest.raises(install.InstallError, match="needs Python"):
+        install.interpreter()
 
 
 def test_setup_needs_nothing_but_the_standard_library() -> None:
