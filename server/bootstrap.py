@@ -34,12 +34,12 @@ from core.storage.redis.issue_cache import RedisIssueCache
 from core.storage.redis.link import RedisLink
 from core.storage.redis.verification_cache import RedisVerificationCache
 from core.storage.segment_reader import SegmentReader
+from press.pool import ProcessPress
 from server.coalescer import Lane
 from server.handlers import collection, delivery, documents, entries, issuance, red_letter, registry, verification
 from server.health import Health, add_reflection, serve_channelz
 from server.interceptors import Guard
 from server.metrics import ServerMetrics
-from server.press import ProcessPress
 from server.services.auth import KeyAuthenticator
 from server.services.collection import CollectionService
 from server.services.delivery import DeliveryService, Targets

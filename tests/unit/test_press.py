@@ -15,8 +15,8 @@ from core.documents.renderers import make_renderers
 from core.domain.errors import BillowError, Reason
 from core.domain.issued_invoice import IssuedInvoiceView
 from core.settings import DocumentSettings
-from server import press_process
-from server.press import PressFailed, ProcessPress
+from press import process as press_process
+from press.pool import PressFailed, ProcessPress
 from tests.support.documents import FONT, issued_invoice
 
 BODY = issued_invoice(2).SerializeToString()

@@ -1,4 +1,4 @@
-"""A process that renders documents: `python -m server.press_process FONT [KEY CERTIFICATE]`. server/press.py starts it.
+"""A process that renders documents: `python -m press.process FONT [KEY CERTIFICATE]`. press/pool.py starts it.
 
 Reads requests from stdin and writes answers to stdout, one at a time, until stdin ends, as it does when the server
 that started it is gone. Knows no store and no network.

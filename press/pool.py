@@ -13,7 +13,7 @@ from pathlib import Path
 from core import limits
 from core.documents.renderer import NotRenderable
 from core.domain.errors import BillowError, Reason
-from server.press_process import ANSWER, REFUSED, RENDERED, REQUEST
+from press.process import ANSWER, REFUSED, RENDERED, REQUEST
 
 LOG = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class PressFailed(Exception):
 
 
 class ProcessPress:
-    """The Press of server/services/documents.py over up to `processes` processes, started when first needed.
+    """The Press of press/documents.py over up to `processes` processes, started when first needed.
 
     At most `waiting_max` renderings wait or are under way; more are refused with OVERLOADED. One that takes longer
     than `render_max_ms` fails, and its process is replaced. A caller that goes away ends its waiting, not the
@@ -42,7 +42,7 @@ class ProcessPress:
         waiting_max: int = limits.DOCUMENTS_WAITING_MAX,
         render_max_ms: int = limits.DOCUMENT_RENDER_MAX_MS,
     ) -> None:
-        self._command = (sys.executable, "-m", "server.press_process", font, *(signing or ()))
+        self._command = (sys.executable, "-m", "press.process", font, *(signing or ()))
         self._slots: asyncio.LifoQueue[Process | None] = asyncio.LifoQueue()
         for _ in range(processes):
             self._slots.put_nowait(None)
