@@ -23,7 +23,7 @@ from core import settings
 from core.documents.formats import FORMATS, PDF
 from core.documents.renderers import make_renderers
 from core.storage.objects.s3 import open_s3
-from server.services.documents import key_of
+from press.kept import key_of
 from stack import Stack
 from tests.support.command import environment, run
 from tests.support.documents import FONT
