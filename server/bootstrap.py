@@ -47,6 +47,7 @@ from server.services.documents import DocumentService
 from server.services.entries import EntryService
 from server.services.issuing import IssuingService
 from server.services.reading import ReadingService
+from server.services.received import EitherSide, ReceivedInvoiceService
 from server.services.red_forms import RedFormService
 from server.services.red_letter import RedLetterService
 from server.services.registry import RegistryService
@@ -197,8 +198,8 @@ async def _handlers(
         _red_letter_handler(guard, stack, reds, sellers=sellers, reading=reading_service),
         guard.handlers(registry.SERVICE, registry.RegistryHandlers(registry=registry_service), registry.ACCESS),
         _delivery_handler(guard, config, topology, sellers),
-        *_buyer_handlers(guard, topology, registry_store, draining, wait_max_ms),
-        _document_handler(guard, config, reading_service, objects, stack),
+        *_buyer_handlers(guard, topology, registry_store, draining, reading=reading_service, wait_max_ms=wait_max_ms),
+        _document_handler(guard, config, stack, topology=topology, reading=reading_service, objects=objects),
     )
 
 
@@ -250,13 +251,19 @@ def _red_letter_handler(
 
 
 def _buyer_handlers(
-    guard: Guard, topology: Topology, registry_store: MySQLRegistryStore, draining: asyncio.Event, wait_max_ms: int
+    guard: Guard,
+    topology: Topology,
+    registry_store: MySQLRegistryStore,
+    draining: asyncio.Event,
+    *,
+    reading: ReadingService,
+    wait_max_ms: int,
 ) -> tuple[grpc.GenericRpcHandler, ...]:
     """Builds the services of those who receive invoices."""
     tax_ids = MySQLTaxIdStore(primary=topology.primary)
-    entry_service = EntryService(
-        store=MySQLEntryStore(primary=topology.primary, now_us=now_us), wait_max_ms=wait_max_ms
-    )
+    entry_store = MySQLEntryStore(primary=topology.primary, now_us=now_us)
+    entry_service = EntryService(store=entry_store, wait_max_ms=wait_max_ms)
+    received_service = ReceivedInvoiceService(reading=reading, entries=entry_store, wait_max_ms=wait_max_ms)
     tax_id_service = TaxIdService(store=tax_ids, registry=registry_store, now_us=now_us, wait_max_ms=wait_max_ms)
     collection_service = CollectionService(
         store=MySQLReceivedStore(primary=topology.primary, replicas=topology.replicas),
@@ -268,13 +275,21 @@ def _buyer_handlers(
         guard.handlers(entries.SERVICE, entries.EntryHandlers(entries=entry_service), entries.ACCESS),
         guard.handlers(entries.TAX_ID_SERVICE, entries.TaxIdHandlers(tax_ids=tax_id_service), entries.TAX_ID_ACCESS),
         guard.handlers(
-            collection.SERVICE, collection.CollectionHandlers(collection=collection_service), collection.ACCESS
+            collection.SERVICE,
+            collection.CollectionHandlers(collection=collection_service, received=received_service),
+            collection.ACCESS,
         ),
     )
 
 
 def _document_handler(
-    guard: Guard, config: Settings, reading: ReadingService, objects: ObjectStore, stack: AsyncExitStack
+    guard: Guard,
+    config: Settings,
+    stack: AsyncExitStack,
+    *,
+    topology: Topology,
+    reading: ReadingService,
+    objects: ObjectStore,
 ) -> grpc.GenericRpcHandler:
     """Builds the service of documents; its press starts processes when the first one is asked for."""
     documents_config = config.documents
@@ -283,7 +298,11 @@ def _document_handler(
     )
     stack.push_async_callback(press.close)
     service = DocumentService(
-        invoices=reading,
+        invoices=EitherSide(
+            reading=reading,
+            tax_ids=MySQLTaxIdStore(primary=topology.primary),
+            wait_max_ms=config.server.commit_wait_max_ms,
+        ),
         press=press,
         objects=objects,
         formats=FORMATS,

@@ -76,7 +76,7 @@ from ._errors import (
 from ._inbox import AsyncInbox, Inbox
 from ._red_letter import AsyncRedLetter, RedLetter
 from ._registry import AsyncRegistry
-from .collection.v1.collection_pb2 import ReceivedInvoice
+from .collection.v1.collection_pb2 import GetReceivedInvoiceResponse, ReceivedInvoice
 from .delivery.v1.delivery_pb2 import (
     DELIVERY_STATE_DELIVERED,
     DELIVERY_STATE_FAILED,
@@ -316,6 +316,7 @@ __all__ = [
     "GetDocumentResponse",
     "GetEntryResponse",
     "GetInvoiceResponse",
+    "GetReceivedInvoiceResponse",
     "Inbox",
     "InternalError",
     "InvalidInvoice",

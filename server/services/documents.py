@@ -16,10 +16,10 @@ from server.services.registry_rules import refuse
 
 
 class Invoices(Protocol):
-    """What is needed of ReadingService."""
+    """What is needed of `server.services.received.EitherSide`: who asks decides what is there (P8)."""
 
     async def find_invoice(self, caller: Caller, number: str) -> tuple[InvoiceRow, str]:
-        """Finds an invoice of the caller's tenant; raises INVALID_REQUEST, INVOICE_NOT_FOUND."""
+        """Finds an invoice that the caller's tenant may read; raises INVALID_REQUEST, INVOICE_NOT_FOUND."""
         ...
 
     async def read_body(self, row: InvoiceRow) -> bytes:
@@ -38,7 +38,7 @@ class Document:
 
 
 class DocumentService:
-    """Gives out documents of the caller's tenant (P8).
+    """Gives out documents of the invoices that the caller's tenant issued, or received (P8).
 
     An issued invoice never changes (P4) and rendering is deterministic, so a document has one content for ever and
     two renderings at once do no harm. The object store is not needed: while it is away (or slower than 2 s) documents

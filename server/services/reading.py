@@ -109,9 +109,7 @@ class ReadingService:
         Raises INVALID_REQUEST, INVOICE_NOT_FOUND. 1 round trip to a replica, 1 more to the primary when it has not
         got the invoice yet, 1 more for a seller not seen lately.
         """
-        if not NUMBER_FORM.fullmatch(number):
-            words = f"must be {limits.NUMBER_CHARS} digits"
-            refuse([Violation("number", "NUMBER_FORM" if number else "REQUIRED", words)])
+        require_number(number)
         found = await self.invoice_of_any(number)
         if found is None or found[1].tenant_key != caller.tenant_key:
             raise invoice_not_found(number)
@@ -209,6 +207,13 @@ class ReadingService:
         object store.
         """
         return await self._bodies.read(row)
+
+
+def require_number(number: str) -> None:
+    """Raises INVALID_REQUEST for what is no invoice number."""
+    if not NUMBER_FORM.fullmatch(number):
+        words = f"must be {limits.NUMBER_CHARS} digits"
+        refuse([Violation("number", "NUMBER_FORM" if number else "REQUIRED", words)])
 
 
 def invoice_not_found(number: str) -> BillowError:

@@ -41,7 +41,7 @@ CLIENTS = {
 SETTINGS = {"Keepalive", "RetryPolicy", "TLS", "Target", "Timeouts"}
 MESSAGES = {
     "Confirmation", "IssuedRedInvoice", "IssueRedInvoiceRequest", "RedLine", "RedResult", "RedSelection",
-    "ReceivedInvoice",
+    "GetReceivedInvoiceResponse", "ReceivedInvoice",
     "Attempt", "ClaimedDelivery", "CreateEndpointResponse", "Delivery", "Endpoint", "GetDeliveryResponse",
     "InvoiceFacts", "RotateSecretResponse",
     "GetDocumentResponse",

@@ -47,7 +47,8 @@ class DocumentServiceServicer:
     """
 
     def GetDocument(self, request, context):
-        """Renders an invoice of the caller's tenant, or gives back what was rendered before: the same bytes every time.
+        """Renders an invoice that the caller's tenant issued, or received under a taxpayer id it has proved, or gives back
+        what was rendered before: the same bytes every time.
         The first rendering takes some hundredths of a second; what comes after is read from the object store.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

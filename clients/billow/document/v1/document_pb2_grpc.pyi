@@ -34,7 +34,8 @@ class DocumentServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DocumentServiceAsyncStub: ...
     GetDocument: _grpc.UnaryUnaryMultiCallable[_document_pb2.GetDocumentRequest, _document_pb2.GetDocumentResponse]
-    """Renders an invoice of the caller's tenant, or gives back what was rendered before: the same bytes every time.
+    """Renders an invoice that the caller's tenant issued, or received under a taxpayer id it has proved, or gives back
+    what was rendered before: the same bytes every time.
     The first rendering takes some hundredths of a second; what comes after is read from the object store.
     """
 
@@ -44,7 +45,8 @@ class DocumentServiceAsyncStub(DocumentServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetDocument: _aio.UnaryUnaryMultiCallable[_document_pb2.GetDocumentRequest, _document_pb2.GetDocumentResponse]  # type: ignore[assignment]
-    """Renders an invoice of the caller's tenant, or gives back what was rendered before: the same bytes every time.
+    """Renders an invoice that the caller's tenant issued, or received under a taxpayer id it has proved, or gives back
+    what was rendered before: the same bytes every time.
     The first rendering takes some hundredths of a second; what comes after is read from the object store.
     """
 
@@ -57,7 +59,8 @@ class DocumentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _document_pb2.GetDocumentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_document_pb2.GetDocumentResponse, _abc.Awaitable[_document_pb2.GetDocumentResponse]]:
-        """Renders an invoice of the caller's tenant, or gives back what was rendered before: the same bytes every time.
+        """Renders an invoice that the caller's tenant issued, or received under a taxpayer id it has proved, or gives back
+        what was rendered before: the same bytes every time.
         The first rendering takes some hundredths of a second; what comes after is read from the object store.
         """
 
