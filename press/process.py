@@ -7,19 +7,15 @@ that started it is gone. Knows no store and no network.
 from __future__ import annotations
 
 import signal
-import struct
 import sys
 import traceback
-from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO, Final
 
 from billow.types.v1 import invoice_pb2
 from core.documents.renderer import NotRenderable, Renderer
 from core.documents.renderers import make_renderers
+from press.processes import serve
 
-REQUEST: Final = struct.Struct(">BI")  # length of the format's name, length of the body; both follow
-ANSWER: Final = struct.Struct(">BI")  # what became of it, length of what follows
 RENDERED, REFUSED, FAILED = range(3)
 
 
@@ -28,25 +24,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they are for the server, which drains first
     font, *signing = map(Path, sys.argv[1:])
-    serve(
-        make_renderers(font=font, signing=(signing[0], signing[1]) if signing else None),
-        sys.stdin.buffer,
-        sys.stdout.buffer,
-    )
-
-
-def serve(renderers: Mapping[str, Renderer], requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answers requests until they end."""
-    while len(head := requests.read(REQUEST.size)) == REQUEST.size:
-        name_bytes, body_bytes = REQUEST.unpack(head)
-        name = requests.read(name_bytes).decode()
-        body = requests.read(body_bytes)
-        outcome, content = answer(renderers[name], body)
-        try:
-            answers.write(ANSWER.pack(outcome, len(content)) + content)
-            answers.flush()
-        except BrokenPipeError:
-            return
+    renderers = make_renderers(font=font, signing=(signing[0], signing[1]) if signing else None)
+    serve(lambda name, body: answer(renderers[name], body), sys.stdin.buffer, sys.stdout.buffer)
 
 
 def answer(renderer: Renderer, body: bytes) -> tuple[int, bytes]:
