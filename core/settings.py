@@ -7,9 +7,13 @@ import ipaddress
 import tomllib
 import types
 import typing
+import urllib.parse
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from core import limits
+from core.domain.download_link import KEY_ID_FORM, LinkKey
 
 
 class SettingsError(ValueError):
@@ -169,6 +173,42 @@ class DeliverySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadSettings:
+    """Links to documents, and the web process that serves them. Off until there is a key."""
+
+    keys: tuple[str, ...] = ()  # "id:secret"; the first signs, all verify: put a new one in front, drop old ones later
+    base_url: str = ""  # what stands before /d/ in links, such as https://invoices.example.com; empty: links are paths
+    step_s: int = 3_600  # ends of links are rounded up to it: links of one step are one URL, one entry of a cache
+    lifetime_s: int = 86_400  # of a link whose caller names none
+    drain_wait_ms: int = 1_000  # between an unwell answer to health checks and no more connections
+    drain_grace_ms: int = 20_000  # for downloads under way
+
+    def __post_init__(self) -> None:
+        few = len(self.keys) <= limits.DOWNLOAD_KEYS_MAX
+        require(few, "downloads.keys", f"must be at most {limits.DOWNLOAD_KEYS_MAX}")
+        for text in self.keys:
+            name, _, secret = text.partition(":")
+            right = KEY_ID_FORM.fullmatch(name) and len(secret) >= limits.DOWNLOAD_SECRET_CHARS_MIN
+            words = f"must each be an id of a-z, 0-9 and -, a colon and {limits.DOWNLOAD_SECRET_CHARS_MIN} characters"
+            require(bool(right) and secret.isascii(), "downloads.keys", words)
+        ids = {text.partition(":")[0] for text in self.keys}
+        require(len(ids) == len(self.keys), "downloads.keys", "must have different ids")
+        url = urllib.parse.urlsplit(self.base_url)
+        plain = url.scheme in ("http", "https") and url.netloc and not url.query and not url.fragment
+        fits = not self.base_url or (plain and not self.base_url.endswith("/"))
+        require(bool(fits), "downloads.base_url", "must be an http or https URL without / at its end")
+        require(1 <= self.step_s <= 86_400, "downloads.step_s", "must be 1 to 86400")
+        most = limits.DOWNLOAD_LIFETIME_S_MAX
+        require(1 <= self.lifetime_s <= most, "downloads.lifetime_s", f"must be 1 to {most}")
+        require(self.drain_wait_ms >= 0, "downloads.drain_wait_ms", "must not be negative")
+
+    @property
+    def link_keys(self) -> tuple[LinkKey, ...]:
+        """The keys, parsed."""
+        return tuple(LinkKey(name, secret.encode()) for name, _, secret in (text.partition(":") for text in self.keys))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything a process needs to know at start."""
 
@@ -179,6 +219,7 @@ class Settings:
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     documents: DocumentSettings = field(default_factory=DocumentSettings)
+    downloads: DownloadSettings = field(default_factory=DownloadSettings)
 
 
 def require(condition: bool, name: str, rule: str) -> None:

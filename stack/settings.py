@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from core.settings import SettingsError, load
-from stack import cache, document_key, seaweed
+from stack import cache, document_key, download_key, seaweed
 from stack.mariadb import DATABASE
 from stack.options import RunFolder, StackError
 from stack.state import State, write
@@ -37,6 +37,10 @@ def render(folder: RunFolder, state: State) -> str:
         "documents": {
             "signing_key": str(document_key.key_path(folder)),
             "signing_certificate": str(document_key.certificate_path(folder)),
+        },
+        "downloads": {
+            "keys": [download_key.ensure(folder)],
+            "base_url": f"http://127.0.0.1:{state.ports['envoy']}",
         },
     }
     for name, extra in state.options.settings.items():

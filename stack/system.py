@@ -301,7 +301,7 @@ class Stack:
         going = sorted(before - set(names))
         if going:
             with self._progress.step(f"drain {', '.join(going)}"):
-                edge.write_endpoints(self.folder, wanted, draining=[name for name in going if "server-" in name])
+                edge.write_endpoints(self.folder, wanted, draining=going)
                 time.sleep(DRAIN_SEEN_S)
                 self._supervisor.stop(going)
         state.save(self.folder, wanted)
@@ -344,7 +344,7 @@ class Stack:
 
     def stop(self, name: str) -> None:
         """Stops a process in an orderly way, a server after Envoy was told; it stays away until `start`."""
-        if name.startswith("server-"):
+        if edge.routed(name):
             edge.write_endpoints(self.folder, self.state, draining=[name])
             time.sleep(DRAIN_SEEN_S)
         self._supervisor.stop([name])
@@ -352,7 +352,7 @@ class Stack:
     def start(self, name: str) -> None:
         """Starts a stopped process and waits until it is healthy."""
         self._start_and_wait(self.state, name)
-        if name.startswith("server-"):
+        if edge.routed(name):
             edge.write_endpoints(self.folder, self.state)
 
     def restart(self, name: str) -> None:
