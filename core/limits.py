@@ -85,6 +85,7 @@ TARGET_CHARS_MAX: Final = 1_000
 SENDS_MAX: Final = 128  # attempts under way in one worker
 ENDPOINT_SENDS_MAX: Final = 8  # of them to one endpoint: a slow one holds no more than these
 ENDPOINT_READY_MAX: Final = 64  # leased ahead for an endpoint that works: eight rounds of its places
+READY_MAX: Final = 1_024  # leased ahead by one worker in all
 NOTES_MAX: Final = 256  # outcomes noted by one transaction
 ENDPOINTS_GIVEN_UP_MAX: Final = 100  # failing endpoints looked at in one transaction that gives up
 GIVEN_UP_MAX: Final = 1_000  # deliveries it gives up

@@ -144,7 +144,7 @@ class DocumentSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySettings:
-    """How invoices are delivered. E-mail is on when `smtp_host`, a relay, is set."""
+    """How invoices are delivered. E-mail is on when `smtp_host`, a relay, is set, SMS when `sms_url` is."""
 
     timeout_ms: int = 20_000  # of one attempt; Standard Webhooks recommends 15 to 30 s
     schedule_ms: tuple[int, ...] = ()  # delays before the second, third, ... try; empty: the specification's
@@ -158,6 +158,8 @@ class DeliverySettings:
     smtp_user: str = ""
     smtp_password: str = ""
     smtp_sender: str = "billow@localhost"
+    sms_url: str = ""  # of the gateway; text messages are on when it is set (docs/operations.md)
+    sms_token: str = ""  # that it knows this platform by
 
     def __post_init__(self) -> None:
         require(1 <= self.timeout_ms <= 60_000, "delivery.timeout_ms", "must be 1 to 60000")
@@ -165,6 +167,9 @@ class DeliverySettings:
         require(self.idle_wait_ms >= 1, "delivery.idle_wait_ms", "must be positive")
         require(all(delay >= 1 for delay in self.schedule_ms), "delivery.schedule_ms", "must all be positive")
         require(self.smtp_sender.count("@") == 1, "delivery.smtp_sender", "must be an e-mail address")
+        require(bool(self.sms_url) == bool(self.sms_token), "delivery.sms_url", "must stand with delivery.sms_token")
+        secure = self.sms_url.startswith("https://") or (self.allow_http and self.sms_url.startswith("http://"))
+        require(not self.sms_url or secure, "delivery.sms_url", "must begin with https://")
         for network in self.allowed_networks:
             try:
                 ipaddress.ip_network(network)

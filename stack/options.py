@@ -14,7 +14,7 @@ RUN_DIR_CHARS_MAX: Final = 80  # a Unix socket's path ends at 107 bytes, and soc
 PROCESSES_MAX: Final = 64  # server or worker processes of one stack
 
 DATA_STORES: Final = frozenset({"mysql", "redis", "s3"})
-ALL_PARTS: Final = DATA_STORES | {"server", "worker", "envoy"}
+ALL_PARTS: Final = DATA_STORES | {"server", "worker", "envoy", "mail"}
 
 
 class StackError(RuntimeError):
@@ -131,6 +131,11 @@ class RunFolder:
     def s3(self) -> Path:
         """SeaweedFS's folder."""
         return self.root / "s3"
+
+    @property
+    def mail(self) -> Path:
+        """Where the mail sink keeps messages."""
+        return self.root / "mail"
 
     @property
     def envoy(self) -> Path:

@@ -27,6 +27,7 @@ USUAL: Final[Mapping[str, int]] = {
     "s3-volume-grpc": 18338,
     "s3-filer": 18339,
     "s3-filer-grpc": 18340,
+    "mail-1": 11025,
     "envoy": 18080,
     "envoy-admin": 18081,
 }

@@ -89,7 +89,8 @@ class MySQLDeliveryQueue:
                 leased = await rows(
                     connection,
                     f"SELECT d.delivery_id, d.attempts, d.tries, d.created_at_us, {delivery_rows.FACTS}"
-                    " FROM deliveries d JOIN invoices i ON i.number = d.number JOIN sellers s ON s.seller_key = d.seller_key"
+                    " FROM deliveries d JOIN invoices i ON i.number = d.number"
+                    " JOIN sellers s ON s.seller_key = d.seller_key"
                     f" WHERE d.delivery_id IN ({_places(ids)}) ORDER BY d.delivery_id",
                     ids,
                 )
