@@ -25,7 +25,16 @@ Answer = tuple[int, bytes]
 
 
 class ProcessFailed(Exception):
-    """A process ended at its work or took too long over it, and was replaced."""
+    """A process ended at its work or took too long over it, and was replaced.
+
+    `took_too_long`: it was ended for that. `exit_code`: what it ended with by itself, the negative number of a signal
+    for one that was ended by it; None when it did not even start.
+    """
+
+    def __init__(self, message: str, *, took_too_long: bool = False, exit_code: int | None = None) -> None:
+        super().__init__(message)
+        self.took_too_long = took_too_long
+        self.exit_code = exit_code
 
 
 class Processes:
@@ -83,20 +92,22 @@ class Processes:
         healthy: Process | None = None
         try:
             if process is None or process.returncode is not None:
+                process = None
                 process = await self._start()
             async with asyncio.timeout(self.work_max_ms / 1_000):
                 answer = await _exchange(process, name, parts)
             healthy = process
             return answer
         except TimeoutError as error:
-            raise ProcessFailed(f"{self._module} took longer than {self.work_max_ms} ms") from error
+            words = f"{self._module} took longer than {self.work_max_ms} ms"
+            raise ProcessFailed(words, took_too_long=True) from error
         except (OSError, asyncio.IncompleteReadError) as error:
-            raise ProcessFailed(f"{self._module} ended: {error!r}") from error
+            exit_code = None if process is None else await _killed(process)
+            words = f"{self._module} ended with {exit_code}: {error!r}"
+            raise ProcessFailed(words, exit_code=exit_code) from error
         finally:
             if process is not None and healthy is None:
-                with suppress(ProcessLookupError):
-                    process.kill()
-                await _end(process)
+                await _killed(process)
             self._slots.put_nowait(healthy)
 
     async def _start(self) -> Process:
@@ -128,8 +139,15 @@ async def _exchange(process: Process, name: bytes, parts: Sequence[bytes]) -> An
     return outcome, await answers.readexactly(length)
 
 
-async def _end(process: Process) -> None:
+async def _killed(process: Process) -> int:
+    """Ends a process at once; returns its exit code, its own if it had ended already."""
+    with suppress(ProcessLookupError):
+        process.kill()
+    return await _end(process)
+
+
+async def _end(process: Process) -> int:
     """Closes the process's stdin, which ends it, and waits."""
     if process.stdin is not None:
         process.stdin.close()
-    await process.wait()
+    return await process.wait()
