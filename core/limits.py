@@ -132,6 +132,11 @@ READ_SECONDS_MAX: Final = 253_000_000_000  # the year 9987: times that datetime 
 DOCUMENT_BYTES_MAX: Final = 12 * 1024 * 1024  # fits a message, in JSON as well; a PDF of 2,000 lines has 0.3 MB
 DOCUMENTS_WAITING_MAX: Final = 64  # of one server process, under way included: a second or two of work
 DOCUMENT_RENDER_MAX_MS: Final = 30_000  # 2,000 lines take 2 s
+SELLER_KEYS_KEPT_MAX: Final = 256  # sellers' keys in the memory of one rendering process: 10 KB each
+SELLER_CERTIFICATES_MAX: Final = 20_000  # files in the folder of sellers' keys that checkers know: 2 KB each
+CERTIFICATES_MAX: Final = 5  # of one chain: every signature carries them
+SIGNATURES_MAX: Final = 8  # looked at in one PDF; ours have one
+SIGNATURE_BYTES_MAX: Final = 64 * 1024  # of one signature in a PDF: a chain, and others' time stamps
 
 # --- downloads ----------------------------------------------------------------------------------------------------
 DOWNLOAD_LIFETIME_S_MAX: Final = 30 * 86_400  # a mail with a link is read within a month; longer is for documents kept

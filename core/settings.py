@@ -123,23 +123,63 @@ class WorkerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SigningSettings:
+    """Where the keys are that sign documents: names of files and of things on a token, no secrets."""
+
+    key: str = ""
+    passphrase: str = ""
+    certificate: str = ""
+    token_module: str = ""
+    token: str = ""
+    token_key: str = ""
+    token_pin: str = ""
+    seller_keys: str = ""
+    former_certificates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentSettings:
     """How documents are rendered."""
 
     font: str = "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc"  # Debian's fonts-wqy-microhei; TrueType outlines
     processes: int = 1  # that render, per server process; started when the first document is asked for
-    signing_key: str = ""  # PEM file of the RSA key that signs XML, without passphrase; empty: nothing is signed
-    signing_certificate: str = ""  # PEM file of its certificate, the chain behind it
+    signing_key: str = ""  # PEM file of the platform's key, RSA or EC P-256; empty, and no token: it signs nothing
+    signing_passphrase: str = ""  # file with the key's passphrase on its first line; empty: the key is not encrypted
+    signing_certificate: str = ""  # PEM file of the key's certificate, the chain behind it
+    token_module: str = ""  # in place of `signing_key`: the library that speaks PKCS#11 with the token
+    token: str = ""  # the token's label
+    token_key: str = ""  # the label of the RSA key on it
+    token_pin: str = ""  # file with the PIN on its first line
+    seller_keys: str = ""  # folder of sellers' own keys, {tax id}.pem and .crt, before the platform's; empty: none
+    former_certificates: tuple[str, ...] = ()  # PEM files of the platform's earlier ones, which verify old documents
 
     def __post_init__(self) -> None:
         require(1 <= self.processes <= 64, "documents.processes", "must be 1 to 64")
-        both = bool(self.signing_key) == bool(self.signing_certificate)
-        require(both, "documents.signing_key", "must stand together with documents.signing_certificate")
+        own = bool(self.signing_key or self.token_module)
+        both = own == bool(self.signing_certificate)
+        require(both, "documents.signing_key", "or a token must stand together with documents.signing_certificate")
+        one = not (self.signing_key and self.token_module)
+        require(one, "documents.token_module", "must not stand beside documents.signing_key")
+        need = "must stand together with documents.signing_key"
+        require(bool(self.signing_key) or not self.signing_passphrase, "documents.signing_passphrase", need)
+        for name in ("token", "token_key", "token_pin"):
+            need = "must stand together with documents.token_module"
+            require(bool(getattr(self, name)) == bool(self.token_module), f"documents.{name}", need)
 
     @property
-    def signing(self) -> tuple[str, str] | None:
-        """The files of key and certificate; None: nothing is signed."""
-        return (self.signing_key, self.signing_certificate) if self.signing_key else None
+    def signing(self) -> SigningSettings:
+        """What concerns signing alone."""
+        return SigningSettings(
+            key=self.signing_key,
+            passphrase=self.signing_passphrase,
+            certificate=self.signing_certificate,
+            token_module=self.token_module,
+            token=self.token,
+            token_key=self.token_key,
+            token_pin=self.token_pin,
+            seller_keys=self.seller_keys,
+            former_certificates=self.former_certificates,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

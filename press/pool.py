@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 from core import limits
 from core.documents.renderer import NotRenderable
+from core.settings import SigningSettings
 from press.process import REFUSED, RENDERED
 from press.processes import Processes, ProcessFailed
 
@@ -17,7 +21,7 @@ class ProcessPress:
 
     At most `waiting_max` renderings wait or are under way; more are refused with OVERLOADED. One that takes longer
     than `render_max_ms` fails, and its process is replaced. A caller that goes away ends its waiting, not the
-    rendering. `signing` names the files of key and certificate that sign XML. Belongs to one event loop.
+    rendering. `signing` says which keys sign; the processes open them. Belongs to one event loop.
     """
 
     def __init__(
@@ -25,13 +29,13 @@ class ProcessPress:
         *,
         font: str,
         processes: int,
-        signing: tuple[str, str] | None = None,
+        signing: SigningSettings | None = None,
         waiting_max: int = limits.DOCUMENTS_WAITING_MAX,
         render_max_ms: int = limits.DOCUMENT_RENDER_MAX_MS,
     ) -> None:
         self._processes = Processes(
             module="press.process",
-            arguments=(font, *(signing or ())),
+            arguments=(font, json.dumps(asdict(signing or SigningSettings()))),
             processes=processes,
             waiting_max=waiting_max,
             work_max_ms=render_max_ms,

@@ -1,19 +1,22 @@
-"""A process that renders documents: `python -m press.process FONT [KEY CERTIFICATE]`. press/pool.py starts it.
+"""A process that renders documents: `python -m press.process FONT SIGNING`. press/pool.py starts it.
 
-Reads requests from stdin and writes answers to stdout, one at a time, until stdin ends, as it does when the server
-that started it is gone. Knows no store and no network.
+SIGNING is core.settings.SigningSettings in JSON. Reads requests from stdin and writes answers to stdout, one at a time,
+until stdin ends, as it does when the server that started it is gone. Knows no store and no network.
 """
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import traceback
 from pathlib import Path
 
 from billow.types.v1 import invoice_pb2
+from core.documents.load_keys import load_keys
 from core.documents.renderer import NotRenderable, Renderer
 from core.documents.renderers import make_renderers
+from core.settings import SigningSettings
 from press.processes import serve
 
 RENDERED, REFUSED, FAILED = range(3)
@@ -23,8 +26,8 @@ def main() -> None:
     """Serves requests until stdin ends."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they are for the server, which drains first
-    font, *signing = map(Path, sys.argv[1:])
-    renderers = make_renderers(font=font, signing=(signing[0], signing[1]) if signing else None)
+    font, signing = sys.argv[1:]
+    renderers = make_renderers(font=Path(font), keys=load_keys(SigningSettings(**json.loads(signing))))
     serve(lambda name, body: answer(renderers[name], body), sys.stdin.buffer, sys.stdout.buffer)
 
 
