@@ -19,8 +19,8 @@ from core import limits
 from server.web.conditions import has_it
 
 POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 
 
@@ -70,6 +70,8 @@ def _handler(page: Page) -> Callable[[web.Request], Awaitable[web.StreamResponse
         "Cache-Control": "no-cache",  # kept, but asked for again: a new release shows at once
         "Content-Security-Policy": POLICY,
         "Referrer-Policy": "no-referrer",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
     }
 
     async def answer(request: web.Request) -> web.StreamResponse:
