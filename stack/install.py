@@ -38,6 +38,8 @@ PROGRAMS = (
     ("softhsm2-util", "softhsm2"),  # tests keep a key in it as in a hardware token
     ("zbarimg", "zbar-tools"),  # tests read QR codes with it
 )
+# the same for what tests alone need and not every Debian relative has by this name: told, not fatal
+TEST_PROGRAMS = (("chromium", "chromium"),)  # tests of the inspection page drive it: 113 MB (docs/adr/0026)
 # a file that must be there, and its package
 FILES = (("/usr/share/fonts/truetype/wqy/wqy-microhei.ttc", "fonts-wqy-microhei"),)
 
@@ -52,7 +54,7 @@ def main() -> None:
     try:
         if sys.version_info < PYTHON_MIN:
             raise InstallError(f"Billow needs Python 3.11 or newer; this is {sys.version.split()[0]}")
-        changed = [install_packages(missing_packages()), install_environment()]
+        changed = [install_packages(missing_packages()), install_test_packages(), install_environment()]
     except InstallError as error:
         print(f"setup: {error}", file=sys.stderr)
         sys.exit(1)
@@ -60,11 +62,15 @@ def main() -> None:
     print(f"setup: {state}")
 
 
+def without(programs: Sequence[tuple[str, str]]) -> set[str]:
+    """Returns the packages of the programs that are not there."""
+    path = os.environ.get("PATH", "") + ":" + SYSTEM_PATH
+    return {package for program, package in programs if shutil.which(program, path=path) is None}
+
+
 def missing_packages() -> list[str]:
     """Returns the Debian packages whose programs or files are not there."""
-    path = os.environ.get("PATH", "") + ":" + SYSTEM_PATH
-    packages = {package for program, package in PROGRAMS if shutil.which(program, path=path) is None}
-    packages |= {package for file, package in FILES if not Path(file).exists()}
+    packages = without(PROGRAMS) | {package for file, package in FILES if not Path(file).exists()}
     if importlib.util.find_spec("ensurepip") is None and not ENVIRONMENT.exists():
         packages.add("python3-venv")
     return sorted(packages)
@@ -97,6 +103,16 @@ def install_packages(packages: Sequence[str]) -> bool:
     if subprocess.run(install, stdout=subprocess.DEVNULL).returncode != 0:
         raise InstallError(f"apt-get failed; try it by hand:\n    {line}")
     return True
+
+
+def install_test_packages() -> bool:
+    """Installs what tests alone need; where that fails it says so, and the tests will fail, not the demo."""
+    packages = sorted(without(TEST_PROGRAMS))
+    try:
+        return install_packages(packages)
+    except InstallError as error:
+        print(f"setup: without {', '.join(packages)}, which `make test` needs: {error}", file=sys.stderr)
+        return False
 
 
 def stamp() -> str:
