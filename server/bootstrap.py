@@ -326,6 +326,7 @@ def _delivery_handler(
             guard=destinations.Guard(networks),
             allow_http=config.delivery.allow_http,
             email=bool(config.delivery.smtp_host),
+            sms=bool(config.delivery.sms_url),
         ),
         now_us=now_us,
         wait_max_ms=config.server.commit_wait_max_ms,
