@@ -34,12 +34,12 @@ class Sink:
     async def handle_DATA(self, server: SMTP, session: Any, envelope: Envelope) -> str:  # noqa: ARG002, N802 -- aiosmtpd's
         """Takes a message."""
         content = envelope.content or b""
-        self._last += 1
         self.keep(content if isinstance(content, bytes) else content.encode())
         return "250 kept"
 
     def keep(self, content: bytes) -> None:
         """Writes a message, whole or not at all, and lets go of those that are too many."""
+        self._last += 1
         part = self._folder / f"{self._last:08d}.part"
         part.write_bytes(content)
         part.rename(part.with_suffix(".eml"))
