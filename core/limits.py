@@ -67,6 +67,7 @@ API_KEYS_CACHED_MAX: Final = 10_000  # of one process: about 5 MB
 API_KEY_TTL_MS: Final = 1_000  # a revocation is in effect everywhere within this
 API_KEY_REFRESH_MS: Final = 400  # a key in use is looked at again in the background once it is so old
 LOOKUP_KEYS_MAX: Final = 1_000  # of one statement
+CREDIT_QUOTA_MINOR_MAX: Final = 10**17 - 1  # a month's: a hundred of the largest invoices, far inside int64
 LOOKUPS_WAITING_MAX: Final = 10_000  # of one kind, before new ones are refused
 
 # --- archive ----------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from core.storage.mysql.delivery_queue import MySQLDeliveryQueue
 from core.storage.mysql.endpoints import MySQLEndpointStore
 from core.storage.mysql.entries import MySQLBookedInvoices, MySQLEntryStore
 from core.storage.mysql.issuing import MySQLIssuingStore
+from core.storage.mysql.quotas import MySQLQuotaStore
 from core.storage.mysql.reader import PrimaryReader, ReplicaReader
 from core.storage.mysql.red_forms import MySQLFormStore
 from core.storage.mysql.red_letter import MySQLRedStore
@@ -42,6 +43,7 @@ from server.interceptors import Guard
 from server.metrics import ServerMetrics
 from server.services.auth import KeyAuthenticator
 from server.services.collection import CollectionService
+from server.services.credit_quota import CreditQuotaService
 from server.services.delivery import DeliveryService, Targets
 from server.services.documents import DocumentService
 from server.services.entries import EntryService
@@ -181,7 +183,6 @@ async def _handlers(
         wait_max_ms=wait_max_ms,
     )
     stack.push_async_callback(verification_service.close)
-    registry_service = RegistryService(store=registry_store, sellers=sellers, now_us=now_us, wait_max_ms=wait_max_ms)
     reds = _red_stores(topology, writers, issue_cache, entries_cache, wait_max_ms)
     guard = Guard(authenticator=authenticator, metrics=metrics)
     return (
@@ -196,11 +197,23 @@ async def _handlers(
             verification.ACCESS,
         ),
         _red_letter_handler(guard, stack, reds, sellers=sellers, reading=reading_service),
-        guard.handlers(registry.SERVICE, registry.RegistryHandlers(registry=registry_service), registry.ACCESS),
+        _registry_handler(guard, topology, registry_store, sellers, wait_max_ms),
         _delivery_handler(guard, config, topology, sellers),
         *_buyer_handlers(guard, topology, registry_store, draining, reading=reading_service, wait_max_ms=wait_max_ms),
         _document_handler(guard, config, stack, topology=topology, reading=reading_service, objects=objects),
     )
+
+
+def _registry_handler(
+    guard: Guard, topology: Topology, store: MySQLRegistryStore, sellers: SellerDirectory, wait_max_ms: int
+) -> grpc.GenericRpcHandler:
+    """Builds the service of tenants, keys, sellers, number ranges and credit quotas."""
+    quotas = MySQLQuotaStore(primary=topology.primary, now_us=now_us)
+    handlers = registry.RegistryHandlers(
+        registry=RegistryService(store=store, sellers=sellers, now_us=now_us, wait_max_ms=wait_max_ms),
+        quotas=CreditQuotaService(store=quotas, sellers=sellers, wait_max_ms=wait_max_ms),
+    )
+    return guard.handlers(registry.SERVICE, handlers, registry.ACCESS)
 
 
 def _red_stores(

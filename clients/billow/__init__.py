@@ -38,6 +38,7 @@ from ._errors import (
     ConfirmationNotFound,
     ConfirmationNotUsable,
     ConfirmationRequired,
+    CreditQuotaExceeded,
     DeadlineExceeded,
     DeliveryNotFound,
     DocumentNotRenderable,
@@ -152,7 +153,7 @@ from .redletter.v1.redletter_pb2 import (
     RedResult,
     RedSelection,
 )
-from .registry.v1.registry_pb2 import ApiKey, CreateApiKeyResponse, NumberRange, Seller, Tenant
+from .registry.v1.registry_pb2 import ApiKey, CreateApiKeyResponse, CreditQuota, NumberRange, Seller, Tenant
 from .registry.v1.tax_ids_pb2 import TaxId
 from .types.v1.invoice_pb2 import (
     INVOICE_COLOR_BLUE,
@@ -297,6 +298,8 @@ __all__ = [
     "ConfirmationState",
     "CreateApiKeyResponse",
     "CreateEndpointResponse",
+    "CreditQuota",
+    "CreditQuotaExceeded",
     "DeadlineExceeded",
     "Deliveries",
     "Delivery",

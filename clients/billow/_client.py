@@ -283,6 +283,18 @@ class Registry:
         """See AsyncRegistry.list_number_ranges."""
         return drain(self._thread, self._core.list_number_ranges(seller_id))
 
+    def set_credit_quota(self, seller_id: str, quota_minor: int) -> registry_pb2.CreditQuota:
+        """See AsyncRegistry.set_credit_quota."""
+        return self._thread.run(self._core.set_credit_quota(seller_id, quota_minor))
+
+    def clear_credit_quota(self, seller_id: str) -> registry_pb2.CreditQuota:
+        """See AsyncRegistry.clear_credit_quota."""
+        return self._thread.run(self._core.clear_credit_quota(seller_id))
+
+    def get_credit_quota(self, seller_id: str) -> registry_pb2.CreditQuota:
+        """See AsyncRegistry.get_credit_quota."""
+        return self._thread.run(self._core.get_credit_quota(seller_id))
+
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[Sequence[Item]]:
     if size < 1:

@@ -73,7 +73,7 @@ DAMAGES: Mapping[str, tuple[Sequence[str], Mapping[str, Sequence[str]]]] = {
     ),
     "ranges that overlap": (
         [
-            f"INSERT INTO number_ranges VALUES (2, 1, 2, '{number(900)}', '{number(1_899)}', 1000, 0, 1, 1)",
+            f"INSERT INTO number_ranges VALUES (2, 1, 2, '{number(900)}', '{number(1_899)}', 1000, 0, 1, 1, 0)",
         ],
         {NUMBERS: ["range 2: shares numbers with range 1"]},
     ),

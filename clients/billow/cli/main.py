@@ -12,6 +12,7 @@ from .get import get
 from .inbox import inbox
 from .issue import issue
 from .listing import listing
+from .quota import quota
 from .red import red
 from .registry import key, number_range, seller, tenant
 from .tax_ids import tax_id
@@ -33,6 +34,8 @@ _COMMANDS = (
 )
 for _command in _COMMANDS:
     main.add_command(_command)
+for _command in (quota,):
+    seller.add_command(_command)
 
 if __name__ == "__main__":
     main()
