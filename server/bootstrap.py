@@ -46,6 +46,7 @@ from server.services.collection import CollectionService
 from server.services.credit_quota import CreditQuotaService
 from server.services.delivery import DeliveryService, Targets
 from server.services.documents import DocumentService
+from server.services.download_links import DownloadLinkService
 from server.services.entries import EntryService
 from server.services.issuing import IssuingService
 from server.services.reading import ReadingService
@@ -322,7 +323,9 @@ def _document_handler(
         retention_days=config.object_store.retention_days,
         now_us=now_us,
     )
-    return guard.handlers(documents.SERVICE, documents.DocumentHandlers(documents=service), documents.ACCESS)
+    links = DownloadLinkService(documents=service, settings=config.downloads, now_us=now_us)
+    handlers = documents.DocumentHandlers(documents=service, links=links)
+    return guard.handlers(documents.SERVICE, handlers, documents.ACCESS)
 
 
 def _delivery_handler(

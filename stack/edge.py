@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from importlib import metadata
+from pathlib import Path
 from string import Template
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ def render(folder: RunFolder, state: State) -> str:
         descriptor=json.dumps(str(DESCRIPTOR)),
         endpoints_file=json.dumps(str(folder.envoy / "endpoints" / "billow.json")),
         web_endpoints_file=json.dumps(str(folder.envoy / "endpoints" / "web.json")),
-        cache_folder=json.dumps(str(folder.envoy / "cache")),
+        cache_folder=json.dumps(str(_cache(folder))),
         cache_bytes_max=CACHE_BYTES_MAX,
         endpoints_folder=json.dumps(str(folder.envoy / "endpoints")),
     )
@@ -77,7 +78,8 @@ def write_endpoints(folder: RunFolder, state: State, *, draining: Iterable[str] 
 
 
 def write_config(folder: RunFolder, state: State) -> None:
-    """Writes Envoy's configuration and the endpoint file."""
+    """Writes Envoy's configuration and the endpoint files, and makes the folder of its cache."""
+    _cache(folder).mkdir(parents=True, exist_ok=True)
     write(folder.envoy / "envoy.yaml", render(folder, state))
     write_endpoints(folder, state)
 
@@ -111,6 +113,11 @@ def answers(state: State) -> bool:
     well = [host for host in hosts if set(host["health_status"]) <= {"eds_health_status"}]
     wanted = sum(len(_members(state, cluster)[0]) for cluster in (CLUSTER, WEB_CLUSTER))
     return len(well) >= wanted
+
+
+def _cache(folder: RunFolder) -> Path:
+    """Where Envoy keeps documents; what is there may be deleted while it stands still."""
+    return folder.envoy / "cache"
 
 
 def _members(state: State, cluster: str) -> tuple[list[str], str]:

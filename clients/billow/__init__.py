@@ -103,7 +103,7 @@ from .delivery.v1.delivery_pb2 import (
     InvoiceFacts,
     RotateSecretResponse,
 )
-from .document.v1.document_pb2 import GetDocumentResponse
+from .document.v1.document_pb2 import CreateDownloadLinkResponse, GetDocumentResponse
 from .entry.v1.entry_pb2 import (
     ENTRY_STATE_DEDUCTIBLE,
     ENTRY_STATE_NOT_DEDUCTIBLE,
@@ -297,6 +297,7 @@ __all__ = [
     "ConfirmationRequired",
     "ConfirmationState",
     "CreateApiKeyResponse",
+    "CreateDownloadLinkResponse",
     "CreateEndpointResponse",
     "CreditQuota",
     "CreditQuotaExceeded",

@@ -60,12 +60,14 @@ class DocumentService:
         self._kept = KeptDocuments(press=press, objects=objects, retention_days=retention_days, now_us=now_us)
         self._formats = formats
 
-    async def get_document(self, caller: Caller, *, number: str, format_name: str) -> Document:
-        """Reads or renders a document.
+    async def get_document(
+        self, caller: Caller, *, number: str, format_name: str, must_be_kept: bool = False
+    ) -> Document:
+        """Reads or renders a document; with `must_be_kept` one that is in the object store now.
 
         Raises INVALID_REQUEST, INVOICE_NOT_FOUND, OVERLOADED, DOCUMENT_NOT_RENDERABLE, STORAGE_UNAVAILABLE when the
-        body cannot be had. 1 round trip to a replica and 1 to the object store for a document that is kept; else the
-        trips of the body and 2 more to the object store.
+        body cannot be had, or the document not be kept though it must. 1 round trip to a replica and 1 to the object
+        store for a document that is kept; else the trips of the body and 2 more to the object store.
         """
         made = self._formats.get(format_name)
         if made is None:
@@ -73,5 +75,7 @@ class DocumentService:
             refuse([Violation("format", "FORMAT_UNKNOWN" if format_name else "REQUIRED", words)])
             raise AssertionError("refuse raises")
         row, _ = await self._invoices.find_invoice(caller, number)
-        content = await self._kept.content(made, number, lambda: self._invoices.read_body(row))
+        content = await self._kept.content(
+            made, number, lambda: self._invoices.read_body(row), must_be_kept=must_be_kept
+        )
         return Document(made, f"{number}.{made.extension}", content, hashlib.sha256(content).digest())

@@ -45,7 +45,7 @@ MESSAGES = {
     "GetReceivedInvoiceResponse", "ReceivedInvoice",
     "Attempt", "ClaimedDelivery", "CreateEndpointResponse", "Delivery", "Endpoint", "GetDeliveryResponse",
     "InvoiceFacts", "RotateSecretResponse",
-    "GetDocumentResponse",
+    "CreateDownloadLinkResponse", "GetDocumentResponse",
     "EnterInvoiceRequest", "Entry", "EntryResult", "GetEntryResponse", "TaxId", "WithdrawEntryRequest",
     "CreditQuota",
     "ApiKey", "CreateApiKeyResponse", "GetInvoiceResponse", "Invoice", "InvoiceCheck", "InvoiceLine",

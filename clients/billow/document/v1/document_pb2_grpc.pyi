@@ -38,6 +38,11 @@ class DocumentServiceStub:
     what was rendered before: the same bytes every time.
     The first rendering takes some hundredths of a second; what comes after is read from the object store.
     """
+    CreateDownloadLink: _grpc.UnaryUnaryMultiCallable[_document_pb2.CreateDownloadLinkRequest, _document_pb2.CreateDownloadLinkResponse]
+    """Makes a link by which anybody who has it can download a document until its time is over, without an API key. The
+    document is rendered and kept in the object store before the answer. A link opens that one document only. Links of
+    one document and lifetime made within a while are the same, so that caches serve all who have one.
+    """
 
 @_typing.type_check_only
 class DocumentServiceAsyncStub(DocumentServiceStub):
@@ -48,6 +53,11 @@ class DocumentServiceAsyncStub(DocumentServiceStub):
     """Renders an invoice that the caller's tenant issued, or received under a taxpayer id it has proved, or gives back
     what was rendered before: the same bytes every time.
     The first rendering takes some hundredths of a second; what comes after is read from the object store.
+    """
+    CreateDownloadLink: _aio.UnaryUnaryMultiCallable[_document_pb2.CreateDownloadLinkRequest, _document_pb2.CreateDownloadLinkResponse]  # type: ignore[assignment]
+    """Makes a link by which anybody who has it can download a document until its time is over, without an API key. The
+    document is rendered and kept in the object store before the answer. A link opens that one document only. Links of
+    one document and lifetime made within a while are the same, so that caches serve all who have one.
     """
 
 class DocumentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -62,6 +72,17 @@ class DocumentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Renders an invoice that the caller's tenant issued, or received under a taxpayer id it has proved, or gives back
         what was rendered before: the same bytes every time.
         The first rendering takes some hundredths of a second; what comes after is read from the object store.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateDownloadLink(
+        self,
+        request: _document_pb2.CreateDownloadLinkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_document_pb2.CreateDownloadLinkResponse, _abc.Awaitable[_document_pb2.CreateDownloadLinkResponse]]:
+        """Makes a link by which anybody who has it can download a document until its time is over, without an API key. The
+        document is rendered and kept in the object store before the answer. A link opens that one document only. Links of
+        one document and lifetime made within a while are the same, so that caches serve all who have one.
         """
 
 def add_DocumentServiceServicer_to_server(servicer: DocumentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
