@@ -35,6 +35,8 @@ PROGRAMS = (
     ("setpriv", "util-linux"),
     ("pdftotext", "poppler-utils"),  # tests read PDFs with it
     ("xmlsec1", "xmlsec1"),  # tests verify signatures with it
+    ("curl", "curl"),  # the demo and docs/walkthrough.md show calls by it
+    ("jq", "jq"),  # docs/walkthrough.md reads answers with it
     ("softhsm2-util", "softhsm2"),  # tests keep a key in it as in a hardware token
     ("zbarimg", "zbar-tools"),  # tests read QR codes with it
 )
