@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from core import limits
 from core.documents.formats import FORMATS
 from core.domain import destinations
+from core.domain.verification import date_of
 from core.settings import Settings
 from core.storage.mysql.collection import MySQLReceivedStore
 from core.storage.mysql.delivery_queue import MySQLDeliveryQueue
@@ -35,9 +36,21 @@ from core.storage.redis.issue_cache import RedisIssueCache
 from core.storage.redis.link import RedisLink
 from core.storage.redis.verification_cache import RedisVerificationCache
 from core.storage.segment_reader import SegmentReader
+from press.kept import KeptDocuments
 from press.pool import ProcessPress
 from server.coalescer import Lane
-from server.handlers import collection, delivery, documents, entries, issuance, red_letter, registry, verification
+from server.document_reader import ProcessReader
+from server.handlers import (
+    collection,
+    delivery,
+    documents,
+    entries,
+    inspection,
+    issuance,
+    red_letter,
+    registry,
+    verification,
+)
 from server.health import Health, add_reflection, serve_channelz
 from server.interceptors import Guard
 from server.metrics import ServerMetrics
@@ -48,6 +61,7 @@ from server.services.delivery import DeliveryService, Targets
 from server.services.documents import DocumentService
 from server.services.download_links import DownloadLinkService
 from server.services.entries import EntryService
+from server.services.inspection import InspectionService
 from server.services.issuing import IssuingService
 from server.services.reading import ReadingService
 from server.services.received import EitherSide, ReceivedInvoiceService
@@ -68,6 +82,7 @@ SERVICES = (
     red_letter.SERVICE,
     delivery.SERVICE,
     documents.SERVICE,
+    inspection.SERVICE,
 )
 
 # HTTP/2 and message limits; Envoy's stand in envoy/billow.yaml and are in step with these
@@ -201,7 +216,9 @@ async def _handlers(
         _registry_handler(guard, topology, registry_store, sellers, wait_max_ms),
         _delivery_handler(guard, config, topology, sellers),
         *_buyer_handlers(guard, topology, registry_store, draining, reading=reading_service, wait_max_ms=wait_max_ms),
-        _document_handler(guard, config, stack, topology=topology, reading=reading_service, objects=objects),
+        *_document_handlers(
+            *(guard, config, stack, topology), reading=reading_service, checks=verification_service, objects=objects
+        ),
     )
 
 
@@ -296,16 +313,17 @@ def _buyer_handlers(
     )
 
 
-def _document_handler(
+def _document_handlers(
     guard: Guard,
     config: Settings,
     stack: AsyncExitStack,
-    *,
     topology: Topology,
+    *,
     reading: ReadingService,
+    checks: VerificationService,
     objects: ObjectStore,
-) -> grpc.GenericRpcHandler:
-    """Builds the service of documents; its press starts processes when the first one is asked for."""
+) -> tuple[grpc.GenericRpcHandler, ...]:
+    """Builds the services that make and read documents; their processes start when the first one is asked for."""
     documents_config = config.documents
     press = ProcessPress(
         font=documents_config.font, processes=documents_config.processes, signing=documents_config.signing
@@ -325,7 +343,21 @@ def _document_handler(
     )
     links = DownloadLinkService(documents=service, settings=config.downloads, now_us=now_us)
     handlers = documents.DocumentHandlers(documents=service, links=links)
-    return guard.handlers(documents.SERVICE, handlers, documents.ACCESS)
+    reader = ProcessReader(signing=documents_config.signing, processes=documents_config.processes)
+    stack.push_async_callback(reader.close)
+    inspecting = InspectionService(
+        reader=reader,
+        checks=checks,
+        invoices=reading,
+        kept=KeptDocuments(
+            press=press, objects=objects, retention_days=config.object_store.retention_days, now_us=now_us
+        ),
+        today=lambda: date_of(now_us()),
+    )
+    return (
+        guard.handlers(documents.SERVICE, handlers, documents.ACCESS),
+        guard.handlers(inspection.SERVICE, inspection.InspectionHandlers(inspection=inspecting), inspection.ACCESS),
+    )
 
 
 def _delivery_handler(

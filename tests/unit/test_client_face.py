@@ -26,6 +26,8 @@ CLIENTS = {
     "AsyncDeliveries",
     "Deliveries",
     "AsyncDocuments",
+    "AsyncInspection",
+    "Inspection",
     "Documents",
     "AsyncEntries",
     "AsyncInbox",
@@ -46,6 +48,7 @@ MESSAGES = {
     "Attempt", "ClaimedDelivery", "CreateEndpointResponse", "Delivery", "Endpoint", "GetDeliveryResponse",
     "InvoiceFacts", "RotateSecretResponse",
     "CreateDownloadLinkResponse", "GetDocumentResponse",
+    "FieldDifference", "VerifyDocumentResponse",
     "EnterInvoiceRequest", "Entry", "EntryResult", "GetEntryResponse", "TaxId", "WithdrawEntryRequest",
     "CreditQuota",
     "ApiKey", "CreateApiKeyResponse", "GetInvoiceResponse", "Invoice", "InvoiceCheck", "InvoiceLine",
@@ -57,6 +60,10 @@ ENUMS = {
     "RedExtent",
     "RedReason",
     "DeliveryState",
+    "DocumentKind",
+    "InspectionOutcome",
+    "SignatureResult",
+    "UnreadableReason",
     "EndpointKind",
     "EndpointState",
     "EntryState",
@@ -92,6 +99,7 @@ def test_the_sync_client_offers_what_the_async_one_does_with_the_same_arguments(
     pairs += [(billow.AsyncDocuments, billow.Documents), (billow.AsyncDeliveries, billow.Deliveries)]
     pairs += [(billow.AsyncEntries, billow.Entries), (billow.AsyncTaxIds, billow.TaxIds)]
     pairs += [(billow.AsyncInbox, billow.Inbox), (billow.AsyncRedLetter, billow.RedLetter)]
+    pairs += [(billow.AsyncInspection, billow.Inspection)]
     for core, mirror in pairs:
         names = {name for name in vars(core) if not name.startswith("_")}
         assert names == {name for name in vars(mirror) if not name.startswith("_")}

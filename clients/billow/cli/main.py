@@ -10,6 +10,7 @@ from .document import document
 from .exits import EXIT_CODES_HELP
 from .get import get
 from .inbox import inbox
+from .inspect import inspect
 from .issue import issue
 from .listing import listing
 from .quota import quota
@@ -24,12 +25,12 @@ from .verify import verify
 def main() -> None:
     """Issue invoices exactly once, look at them, and tell whether one is real.
 
-    Every command needs --target or BILLOW_TARGET, and all but `verify NUMBER` an API key.
+    Every command needs --target or BILLOW_TARGET, and all but `verify NUMBER` and `inspect` an API key.
     """
 
 
 _COMMANDS = (
-    *(issue, verify, get, listing, document, deliver, red),
+    *(issue, verify, inspect, get, listing, document, deliver, red),
     *(tenant, key, seller, number_range, book, tax_id, inbox),
 )
 for _command in _COMMANDS:
