@@ -26,6 +26,8 @@ const STATES = {
   INVOICE_STATE_PARTLY_RED: ['part', 'part', 'partlyRed'],
   INVOICE_STATE_FULLY_RED: ['void', 'void', 'fullyRed'],
 };
+const KINDS = { 1: 'kindSPECIAL', 2: 'kindGENERAL' }; // in differences an enum is its number
+const COLORS = { 1: 'colorBLUE', 2: 'colorRED' };
 const SECONDS_EAST = 8 * 3600; // invoices of the profile cn are dated in China (core/domain/profile.py)
 
 /** Before anything was asked. */
@@ -117,7 +119,7 @@ function differences(words, response) {
   const listed = response.differences ?? [];
   const count = Math.max(response.differenceCount ?? 0, listed.length);
   const rows = listed.map(({ path, documentValue = '', issuedValue = '' }) => [
-    pathName(words, path), value(path, documentValue), value(path, issuedValue),
+    pathName(words, path), value(words, path, documentValue), value(words, path, issuedValue),
   ]);
   return {
     note: say('alteredCount', { n: count }),
@@ -137,7 +139,10 @@ function pathName(words, path) {
   return has(`path_${path}`) ? say(`path_${path}`) : has(path) ? say(path) : path;
 }
 
-function value(path, text) {
+function value({ say }, path, text) {
+  if (path === 'kind' && KINDS[text]) return say(KINDS[text]);
+  if (path === 'color' && COLORS[text]) return say(COLORS[text]);
+  if (path === 'issue_time') return inChina(text).slice(0, 19).replace('T', ' ') || text;
   if (path.endsWith('_minor') && /^-?[0-9]{1,30}$/.test(text)) return money(text);
   if (path.endsWith('_bp') && /^[0-9]{1,9}$/.test(text)) return `${minorText(text).replace(/\.?0+$/, '')} %`;
   return text;
@@ -148,8 +153,12 @@ function party(found) {
 }
 
 function dayOf(time) {
+  return inChina(time).slice(0, 10);
+}
+
+function inChina(time) {
   const at = Date.parse(time ?? '');
-  return Number.isNaN(at) ? '' : new Date(at + SECONDS_EAST * 1000).toISOString().slice(0, 10);
+  return Number.isNaN(at) ? '' : new Date(at + SECONDS_EAST * 1000).toISOString();
 }
 
 function money(minor) {
