@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-TYPED := admin benchmarks clients/billow core demo protos/generate.py server stack tests workers
+TYPED := admin benchmarks clients/billow core demo press protos/generate.py server stack tests workers
 
 .PHONY: help setup demo up down status test lint proto bench ci
 

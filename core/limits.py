@@ -67,6 +67,7 @@ API_KEYS_CACHED_MAX: Final = 10_000  # of one process: about 5 MB
 API_KEY_TTL_MS: Final = 1_000  # a revocation is in effect everywhere within this
 API_KEY_REFRESH_MS: Final = 400  # a key in use is looked at again in the background once it is so old
 LOOKUP_KEYS_MAX: Final = 1_000  # of one statement
+CREDIT_QUOTA_MINOR_MAX: Final = 10**17 - 1  # a month's: a hundred of the largest invoices, far inside int64
 LOOKUPS_WAITING_MAX: Final = 10_000  # of one kind, before new ones are refused
 
 # --- archive ----------------------------------------------------------------------------------------------------
@@ -84,6 +85,14 @@ ENDPOINTS_OF_SELLER_MAX: Final = 100
 TARGET_CHARS_MAX: Final = 1_000
 SENDS_MAX: Final = 128  # attempts under way in one worker
 ENDPOINT_SENDS_MAX: Final = 8  # of them to one endpoint: a slow one holds no more than these
+ENDPOINT_READY_MAX: Final = 64  # leased ahead for an endpoint that works: eight rounds of its places
+READY_MAX: Final = 1_024  # leased ahead by one worker in all
+NOTES_MAX: Final = 256  # outcomes noted by one transaction
+ENDPOINTS_GIVEN_UP_MAX: Final = 100  # failing endpoints looked at in one transaction that gives up
+GIVEN_UP_MAX: Final = 1_000  # deliveries it gives up
+EMAIL_THREADS_MAX: Final = 8  # dialogues with the relay at once, of one worker
+EMAIL_ATTACHMENTS_BYTES_MAX: Final = 7 * 1024 * 1024  # in base64 below the 10 MB that most relays take
+SMS_CHARS_MAX: Final = 350  # some five parts of 70 characters
 ENDPOINTS_DUE_MAX: Final = 1_000  # endpoints with due deliveries looked at in one step
 ATTEMPT_DETAIL_CHARS_MAX: Final = 200
 CLAIM_DELIVERIES_MAX: Final = 1_000  # of one ClaimDeliveries
@@ -108,9 +117,37 @@ OFD_PARTS_MAX: Final = 2_000  # a page, its template and a seal each for 300 pag
 OFD_ATTACHMENTS_MAX: Final = 8
 OFD_UNPACKED_BYTES_MAX: Final = 24 * 1024 * 1024  # of the parts that are read
 CAPITAL_CHARS_MAX: Final = 80  # a total in words: the longest has 38
+PDF_BYTES_MAX: Final = 16 * 1024 * 1024  # as OFD
+PDF_ATTACHMENTS_MAX: Final = 8
+INSPECT_BYTES_MAX: Final = 10 * 1024 * 1024  # of a document brought: in JSON 14 MiB, below MESSAGE_BYTES_MAX
+DIFFERENCES_MAX: Final = 100  # fields listed that are not as issued; more are counted
+DIFFERENCE_CHARS_MAX: Final = 200  # of a value shown
+FILE_NAME_CHARS_MAX: Final = 255
+READER_MEMORY_BYTES_MAX: Final = 512 * 1024 * 1024  # of a reading process, its code included
+READER_CPU_S_MAX: Final = 5  # of one document: the worst lawful one takes 1 s
+READER_MAX_MS: Final = 10_000  # of one document, by the clock: the same on a busy machine
+READER_WAITING_MAX: Final = 64  # documents of one server process waiting to be read, under way included
+READER_WAITING_PUBLIC_MAX: Final = 16  # of these, before callers without a key are sent away: the rest is for keys
 READ_SECONDS_MAX: Final = 253_000_000_000  # the year 9987: times that datetime can hold
 
 # --- documents rendered -------------------------------------------------------------------------------------------
 DOCUMENT_BYTES_MAX: Final = 12 * 1024 * 1024  # fits a message, in JSON as well; a PDF of 2,000 lines has 0.3 MB
 DOCUMENTS_WAITING_MAX: Final = 64  # of one server process, under way included: a second or two of work
 DOCUMENT_RENDER_MAX_MS: Final = 30_000  # 2,000 lines take 2 s
+SELLER_KEYS_KEPT_MAX: Final = 256  # sellers' keys in the memory of one rendering process: 10 KB each
+SELLER_CERTIFICATES_MAX: Final = 20_000  # files in the folder of sellers' keys that checkers know: 2 KB each
+CERTIFICATES_MAX: Final = 5  # of one chain: every signature carries them
+SIGNATURES_MAX: Final = 8  # looked at in one PDF; ours have one
+SIGNATURE_BYTES_MAX: Final = 64 * 1024  # of one signature in a PDF: a chain, and others' time stamps
+
+# --- downloads ----------------------------------------------------------------------------------------------------
+DOWNLOAD_LIFETIME_S_MAX: Final = 30 * 86_400  # a mail with a link is read within a month; longer is for documents kept
+DOWNLOAD_KEYS_MAX: Final = 8  # of one installation: the one that signs, and those whose links still live
+DOWNLOAD_KEY_ID_CHARS_MAX: Final = 16
+DOWNLOAD_SECRET_CHARS_MIN: Final = 32  # 192 bits in base64
+DOWNLOAD_TOKEN_CHARS_MAX: Final = 192  # the longest one: 1 + 17 + 17 + 52 + 32 bytes are 159 characters
+DOWNLOADS_MAX: Final = 64  # under way in one web process: each holds one chunk at most
+DOWNLOAD_STORE_MAX_MS: Final = 5_000  # of one read of the object store before the caller is told to come again
+DOWNLOAD_WRITE_MAX_MS: Final = 60_000  # of one chunk to a slow reader before the download is ended
+DOWNLOAD_CHUNK_BYTES: Final = 1024 * 1024  # of one read of the object store; most documents are smaller
+PAGE_BYTES_MAX: Final = 1024 * 1024  # of one file of the pages, which are held in memory

@@ -7,9 +7,13 @@ import ipaddress
 import tomllib
 import types
 import typing
+import urllib.parse
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from core import limits
+from core.domain.download_link import KEY_ID_FORM, LinkKey
 
 
 class SettingsError(ValueError):
@@ -119,28 +123,68 @@ class WorkerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SigningSettings:
+    """Where the keys are that sign documents: names of files and of things on a token, no secrets."""
+
+    key: str = ""
+    passphrase: str = ""
+    certificate: str = ""
+    token_module: str = ""
+    token: str = ""
+    token_key: str = ""
+    token_pin: str = ""
+    seller_keys: str = ""
+    former_certificates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentSettings:
     """How documents are rendered."""
 
     font: str = "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc"  # Debian's fonts-wqy-microhei; TrueType outlines
     processes: int = 1  # that render, per server process; started when the first document is asked for
-    signing_key: str = ""  # PEM file of the RSA key that signs XML, without passphrase; empty: nothing is signed
-    signing_certificate: str = ""  # PEM file of its certificate, the chain behind it
+    signing_key: str = ""  # PEM file of the platform's key, RSA or EC P-256; empty, and no token: it signs nothing
+    signing_passphrase: str = ""  # file with the key's passphrase on its first line; empty: the key is not encrypted
+    signing_certificate: str = ""  # PEM file of the key's certificate, the chain behind it
+    token_module: str = ""  # in place of `signing_key`: the library that speaks PKCS#11 with the token
+    token: str = ""  # the token's label
+    token_key: str = ""  # the label of the RSA key on it
+    token_pin: str = ""  # file with the PIN on its first line
+    seller_keys: str = ""  # folder of sellers' own keys, {tax id}.pem and .crt, before the platform's; empty: none
+    former_certificates: tuple[str, ...] = ()  # PEM files of the platform's earlier ones, which verify old documents
 
     def __post_init__(self) -> None:
         require(1 <= self.processes <= 64, "documents.processes", "must be 1 to 64")
-        both = bool(self.signing_key) == bool(self.signing_certificate)
-        require(both, "documents.signing_key", "must stand together with documents.signing_certificate")
+        own = bool(self.signing_key or self.token_module)
+        both = own == bool(self.signing_certificate)
+        require(both, "documents.signing_key", "or a token must stand together with documents.signing_certificate")
+        one = not (self.signing_key and self.token_module)
+        require(one, "documents.token_module", "must not stand beside documents.signing_key")
+        need = "must stand together with documents.signing_key"
+        require(bool(self.signing_key) or not self.signing_passphrase, "documents.signing_passphrase", need)
+        for name in ("token", "token_key", "token_pin"):
+            need = "must stand together with documents.token_module"
+            require(bool(getattr(self, name)) == bool(self.token_module), f"documents.{name}", need)
 
     @property
-    def signing(self) -> tuple[str, str] | None:
-        """The files of key and certificate; None: nothing is signed."""
-        return (self.signing_key, self.signing_certificate) if self.signing_key else None
+    def signing(self) -> SigningSettings:
+        """What concerns signing alone."""
+        return SigningSettings(
+            key=self.signing_key,
+            passphrase=self.signing_passphrase,
+            certificate=self.signing_certificate,
+            token_module=self.token_module,
+            token=self.token,
+            token_key=self.token_key,
+            token_pin=self.token_pin,
+            seller_keys=self.seller_keys,
+            former_certificates=self.former_certificates,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySettings:
-    """How invoices are delivered. E-mail is on when `smtp_host`, a relay, is set."""
+    """How invoices are delivered. E-mail is on when `smtp_host`, a relay, is set, SMS when `sms_url` is."""
 
     timeout_ms: int = 20_000  # of one attempt; Standard Webhooks recommends 15 to 30 s
     schedule_ms: tuple[int, ...] = ()  # delays before the second, third, ... try; empty: the specification's
@@ -154,6 +198,8 @@ class DeliverySettings:
     smtp_user: str = ""
     smtp_password: str = ""
     smtp_sender: str = "billow@localhost"
+    sms_url: str = ""  # of the gateway; text messages are on when it is set (docs/operations.md)
+    sms_token: str = ""  # that it knows this platform by
 
     def __post_init__(self) -> None:
         require(1 <= self.timeout_ms <= 60_000, "delivery.timeout_ms", "must be 1 to 60000")
@@ -161,11 +207,50 @@ class DeliverySettings:
         require(self.idle_wait_ms >= 1, "delivery.idle_wait_ms", "must be positive")
         require(all(delay >= 1 for delay in self.schedule_ms), "delivery.schedule_ms", "must all be positive")
         require(self.smtp_sender.count("@") == 1, "delivery.smtp_sender", "must be an e-mail address")
+        require(bool(self.sms_url) == bool(self.sms_token), "delivery.sms_url", "must stand with delivery.sms_token")
+        secure = self.sms_url.startswith("https://") or (self.allow_http and self.sms_url.startswith("http://"))
+        require(not self.sms_url or secure, "delivery.sms_url", "must begin with https://")
         for network in self.allowed_networks:
             try:
                 ipaddress.ip_network(network)
             except ValueError as error:
                 raise SettingsError(f"delivery.allowed_networks {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadSettings:
+    """Links to documents, and the web process that serves them. Off until there is a key."""
+
+    keys: tuple[str, ...] = ()  # "id:secret"; the first signs, all verify: put a new one in front, drop old ones later
+    base_url: str = ""  # what stands before /d/ in links, such as https://invoices.example.com; empty: links are paths
+    step_s: int = 3_600  # ends of links are rounded up to it: links of one step are one URL, one entry of a cache
+    lifetime_s: int = 86_400  # of a link whose caller names none
+    drain_wait_ms: int = 1_000  # between an unwell answer to health checks and no more connections
+    drain_grace_ms: int = 20_000  # for downloads under way
+
+    def __post_init__(self) -> None:
+        few = len(self.keys) <= limits.DOWNLOAD_KEYS_MAX
+        require(few, "downloads.keys", f"must be at most {limits.DOWNLOAD_KEYS_MAX}")
+        for text in self.keys:
+            name, _, secret = text.partition(":")
+            right = KEY_ID_FORM.fullmatch(name) and len(secret) >= limits.DOWNLOAD_SECRET_CHARS_MIN
+            words = f"must each be an id of a-z, 0-9 and -, a colon and {limits.DOWNLOAD_SECRET_CHARS_MIN} characters"
+            require(bool(right) and secret.isascii(), "downloads.keys", words)
+        ids = {text.partition(":")[0] for text in self.keys}
+        require(len(ids) == len(self.keys), "downloads.keys", "must have different ids")
+        url = urllib.parse.urlsplit(self.base_url)
+        plain = url.scheme in ("http", "https") and url.netloc and not url.query and not url.fragment
+        fits = not self.base_url or (plain and not self.base_url.endswith("/"))
+        require(bool(fits), "downloads.base_url", "must be an http or https URL without / at its end")
+        require(1 <= self.step_s <= 86_400, "downloads.step_s", "must be 1 to 86400")
+        most = limits.DOWNLOAD_LIFETIME_S_MAX
+        require(1 <= self.lifetime_s <= most, "downloads.lifetime_s", f"must be 1 to {most}")
+        require(self.drain_wait_ms >= 0, "downloads.drain_wait_ms", "must not be negative")
+
+    @property
+    def link_keys(self) -> tuple[LinkKey, ...]:
+        """The keys, parsed."""
+        return tuple(LinkKey(name, secret.encode()) for name, _, secret in (text.partition(":") for text in self.keys))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +264,7 @@ class Settings:
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     documents: DocumentSettings = field(default_factory=DocumentSettings)
+    downloads: DownloadSettings = field(default_factory=DownloadSettings)
 
 
 def require(condition: bool, name: str, rule: str) -> None:

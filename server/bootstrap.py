@@ -16,12 +16,14 @@ from prometheus_client import CollectorRegistry, start_http_server
 from core import limits
 from core.documents.formats import FORMATS
 from core.domain import destinations
+from core.domain.verification import date_of
 from core.settings import Settings
 from core.storage.mysql.collection import MySQLReceivedStore
 from core.storage.mysql.delivery_queue import MySQLDeliveryQueue
 from core.storage.mysql.endpoints import MySQLEndpointStore
 from core.storage.mysql.entries import MySQLBookedInvoices, MySQLEntryStore
 from core.storage.mysql.issuing import MySQLIssuingStore
+from core.storage.mysql.quotas import MySQLQuotaStore
 from core.storage.mysql.reader import PrimaryReader, ReplicaReader
 from core.storage.mysql.red_forms import MySQLFormStore
 from core.storage.mysql.red_letter import MySQLRedStore
@@ -34,19 +36,35 @@ from core.storage.redis.issue_cache import RedisIssueCache
 from core.storage.redis.link import RedisLink
 from core.storage.redis.verification_cache import RedisVerificationCache
 from core.storage.segment_reader import SegmentReader
+from press.kept import KeptDocuments
+from press.pool import ProcessPress
 from server.coalescer import Lane
-from server.handlers import collection, delivery, documents, entries, issuance, red_letter, registry, verification
+from server.document_reader import ProcessReader
+from server.handlers import (
+    collection,
+    delivery,
+    documents,
+    entries,
+    inspection,
+    issuance,
+    red_letter,
+    registry,
+    verification,
+)
 from server.health import Health, add_reflection, serve_channelz
 from server.interceptors import Guard
 from server.metrics import ServerMetrics
-from server.press import ProcessPress
 from server.services.auth import KeyAuthenticator
 from server.services.collection import CollectionService
+from server.services.credit_quota import CreditQuotaService
 from server.services.delivery import DeliveryService, Targets
 from server.services.documents import DocumentService
+from server.services.download_links import DownloadLinkService
 from server.services.entries import EntryService
+from server.services.inspection import InspectionService
 from server.services.issuing import IssuingService
 from server.services.reading import ReadingService
+from server.services.received import EitherSide, ReceivedInvoiceService
 from server.services.red_forms import RedFormService
 from server.services.red_letter import RedLetterService
 from server.services.registry import RegistryService
@@ -64,6 +82,7 @@ SERVICES = (
     red_letter.SERVICE,
     delivery.SERVICE,
     documents.SERVICE,
+    inspection.SERVICE,
 )
 
 # HTTP/2 and message limits; Envoy's stand in envoy/billow.yaml and are in step with these
@@ -180,7 +199,6 @@ async def _handlers(
         wait_max_ms=wait_max_ms,
     )
     stack.push_async_callback(verification_service.close)
-    registry_service = RegistryService(store=registry_store, sellers=sellers, now_us=now_us, wait_max_ms=wait_max_ms)
     reds = _red_stores(topology, writers, issue_cache, entries_cache, wait_max_ms)
     guard = Guard(authenticator=authenticator, metrics=metrics)
     return (
@@ -195,11 +213,25 @@ async def _handlers(
             verification.ACCESS,
         ),
         _red_letter_handler(guard, stack, reds, sellers=sellers, reading=reading_service),
-        guard.handlers(registry.SERVICE, registry.RegistryHandlers(registry=registry_service), registry.ACCESS),
+        _registry_handler(guard, topology, registry_store, sellers, wait_max_ms),
         _delivery_handler(guard, config, topology, sellers),
-        *_buyer_handlers(guard, topology, registry_store, draining, wait_max_ms),
-        _document_handler(guard, config, reading_service, objects, stack),
+        *_buyer_handlers(guard, topology, registry_store, draining, reading=reading_service, wait_max_ms=wait_max_ms),
+        *_document_handlers(
+            *(guard, config, stack, topology), reading=reading_service, checks=verification_service, objects=objects
+        ),
     )
+
+
+def _registry_handler(
+    guard: Guard, topology: Topology, store: MySQLRegistryStore, sellers: SellerDirectory, wait_max_ms: int
+) -> grpc.GenericRpcHandler:
+    """Builds the service of tenants, keys, sellers, number ranges and credit quotas."""
+    quotas = MySQLQuotaStore(primary=topology.primary, now_us=now_us)
+    handlers = registry.RegistryHandlers(
+        registry=RegistryService(store=store, sellers=sellers, now_us=now_us, wait_max_ms=wait_max_ms),
+        quotas=CreditQuotaService(store=quotas, sellers=sellers, wait_max_ms=wait_max_ms),
+    )
+    return guard.handlers(registry.SERVICE, handlers, registry.ACCESS)
 
 
 def _red_stores(
@@ -250,13 +282,19 @@ def _red_letter_handler(
 
 
 def _buyer_handlers(
-    guard: Guard, topology: Topology, registry_store: MySQLRegistryStore, draining: asyncio.Event, wait_max_ms: int
+    guard: Guard,
+    topology: Topology,
+    registry_store: MySQLRegistryStore,
+    draining: asyncio.Event,
+    *,
+    reading: ReadingService,
+    wait_max_ms: int,
 ) -> tuple[grpc.GenericRpcHandler, ...]:
     """Builds the services of those who receive invoices."""
     tax_ids = MySQLTaxIdStore(primary=topology.primary)
-    entry_service = EntryService(
-        store=MySQLEntryStore(primary=topology.primary, now_us=now_us), wait_max_ms=wait_max_ms
-    )
+    entry_store = MySQLEntryStore(primary=topology.primary, now_us=now_us)
+    entry_service = EntryService(store=entry_store, wait_max_ms=wait_max_ms)
+    received_service = ReceivedInvoiceService(reading=reading, entries=entry_store, wait_max_ms=wait_max_ms)
     tax_id_service = TaxIdService(store=tax_ids, registry=registry_store, now_us=now_us, wait_max_ms=wait_max_ms)
     collection_service = CollectionService(
         store=MySQLReceivedStore(primary=topology.primary, replicas=topology.replicas),
@@ -268,29 +306,58 @@ def _buyer_handlers(
         guard.handlers(entries.SERVICE, entries.EntryHandlers(entries=entry_service), entries.ACCESS),
         guard.handlers(entries.TAX_ID_SERVICE, entries.TaxIdHandlers(tax_ids=tax_id_service), entries.TAX_ID_ACCESS),
         guard.handlers(
-            collection.SERVICE, collection.CollectionHandlers(collection=collection_service), collection.ACCESS
+            collection.SERVICE,
+            collection.CollectionHandlers(collection=collection_service, received=received_service),
+            collection.ACCESS,
         ),
     )
 
 
-def _document_handler(
-    guard: Guard, config: Settings, reading: ReadingService, objects: ObjectStore, stack: AsyncExitStack
-) -> grpc.GenericRpcHandler:
-    """Builds the service of documents; its press starts processes when the first one is asked for."""
+def _document_handlers(
+    guard: Guard,
+    config: Settings,
+    stack: AsyncExitStack,
+    topology: Topology,
+    *,
+    reading: ReadingService,
+    checks: VerificationService,
+    objects: ObjectStore,
+) -> tuple[grpc.GenericRpcHandler, ...]:
+    """Builds the services that make and read documents; their processes start when the first one is asked for."""
     documents_config = config.documents
     press = ProcessPress(
         font=documents_config.font, processes=documents_config.processes, signing=documents_config.signing
     )
     stack.push_async_callback(press.close)
     service = DocumentService(
-        invoices=reading,
+        invoices=EitherSide(
+            reading=reading,
+            tax_ids=MySQLTaxIdStore(primary=topology.primary),
+            wait_max_ms=config.server.commit_wait_max_ms,
+        ),
         press=press,
         objects=objects,
         formats=FORMATS,
         retention_days=config.object_store.retention_days,
         now_us=now_us,
     )
-    return guard.handlers(documents.SERVICE, documents.DocumentHandlers(documents=service), documents.ACCESS)
+    links = DownloadLinkService(documents=service, settings=config.downloads, now_us=now_us)
+    handlers = documents.DocumentHandlers(documents=service, links=links)
+    reader = ProcessReader(signing=documents_config.signing, processes=documents_config.processes)
+    stack.push_async_callback(reader.close)
+    inspecting = InspectionService(
+        reader=reader,
+        checks=checks,
+        invoices=reading,
+        kept=KeptDocuments(
+            press=press, objects=objects, retention_days=config.object_store.retention_days, now_us=now_us
+        ),
+        today=lambda: date_of(now_us()),
+    )
+    return (
+        guard.handlers(documents.SERVICE, handlers, documents.ACCESS),
+        guard.handlers(inspection.SERVICE, inspection.InspectionHandlers(inspection=inspecting), inspection.ACCESS),
+    )
 
 
 def _delivery_handler(
@@ -307,6 +374,7 @@ def _delivery_handler(
             guard=destinations.Guard(networks),
             allow_http=config.delivery.allow_http,
             email=bool(config.delivery.smtp_host),
+            sms=bool(config.delivery.sms_url),
         ),
         now_us=now_us,
         wait_max_ms=config.server.commit_wait_max_ms,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from importlib import metadata
+from pathlib import Path
 from string import Template
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ from stack.supervision import Program
 TEMPLATE: Final = CHECKOUT / "envoy" / "billow.yaml"
 DESCRIPTOR: Final = CHECKOUT / "envoy" / "billow.binpb"
 CLUSTER: Final = "billow"
+WEB_CLUSTER: Final = "web"
+CACHE_BYTES_MAX: Final = 256 * 1024 * 1024  # of documents on disk; envoy/README.md
 
 
 def binary() -> str:
@@ -34,14 +37,23 @@ def render(folder: RunFolder, state: State) -> str:
         admin_port=state.ports["envoy-admin"],
         descriptor=json.dumps(str(DESCRIPTOR)),
         endpoints_file=json.dumps(str(folder.envoy / "endpoints" / "billow.json")),
+        web_endpoints_file=json.dumps(str(folder.envoy / "endpoints" / "web.json")),
+        cache_folder=json.dumps(str(_cache(folder))),
+        cache_bytes_max=CACHE_BYTES_MAX,
         endpoints_folder=json.dumps(str(folder.envoy / "endpoints")),
     )
 
 
-def render_endpoints(state: State, *, draining: Iterable[str] = ()) -> dict[str, Any]:
-    """Returns the endpoint discovery answer: the servers of the options, and those that are going."""
-    going = set(draining)
-    servers = sorted({*platform_processes.server_names(state.options), *going})
+def routed(name: str) -> bool:
+    """Tells whether Envoy has to hear of it when this process comes or goes."""
+    return name.startswith(("server-", "web-"))
+
+
+def render_endpoints(state: State, *, cluster: str = CLUSTER, draining: Iterable[str] = ()) -> dict[str, Any]:
+    """Returns the endpoint discovery answer of a cluster: its processes of the options, and those that are going."""
+    names, kind = _members(state, cluster)
+    going = {name for name in draining if name.startswith(kind)}
+    servers = sorted({*names, *going})
     endpoints = [
         {
             "health_status": "DRAINING" if name in going else "UNKNOWN",
@@ -51,20 +63,23 @@ def render_endpoints(state: State, *, draining: Iterable[str] = ()) -> dict[str,
     ]
     assignment = {
         "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-        "cluster_name": CLUSTER,
+        "cluster_name": cluster,
         "endpoints": [{"lb_endpoints": endpoints}],
     }
     return {"resources": [assignment]}
 
 
 def write_endpoints(folder: RunFolder, state: State, *, draining: Iterable[str] = ()) -> None:
-    """Writes the endpoint file; Envoy sees it renamed into its folder and reads it within milliseconds."""
-    text = json.dumps(render_endpoints(state, draining=draining), indent=2)
-    write(folder.envoy / "endpoints" / "billow.json", text)
+    """Writes the endpoint files; Envoy sees them renamed into its folder and reads them within milliseconds."""
+    going = list(draining)
+    for cluster in (CLUSTER, WEB_CLUSTER):
+        text = json.dumps(render_endpoints(state, cluster=cluster, draining=going), indent=2)
+        write(folder.envoy / "endpoints" / f"{cluster}.json", text)
 
 
 def write_config(folder: RunFolder, state: State) -> None:
-    """Writes Envoy's configuration and the endpoint file."""
+    """Writes Envoy's configuration and the endpoint files, and makes the folder of its cache."""
+    _cache(folder).mkdir(parents=True, exist_ok=True)
     write(folder.envoy / "envoy.yaml", render(folder, state))
     write_endpoints(folder, state)
 
@@ -85,18 +100,31 @@ def program(folder: RunFolder, state: State) -> Program:
 
 
 def answers(state: State) -> bool:
-    """Tells whether Envoy is ready and sees every server healthy."""
+    """Tells whether Envoy is ready and sees every server and web process healthy."""
     clusters = admin(state, "clusters?format=json")
     if admin(state, "ready") is None or clusters is None:
         return False
     hosts = [
         host
         for cluster in json.loads(clusters).get("cluster_statuses", [])
-        if cluster["name"] == CLUSTER
+        if cluster["name"] in (CLUSTER, WEB_CLUSTER)
         for host in cluster.get("host_statuses", [])
     ]
     well = [host for host in hosts if set(host["health_status"]) <= {"eds_health_status"}]
-    return len(well) >= len(platform_processes.server_names(state.options))
+    wanted = sum(len(_members(state, cluster)[0]) for cluster in (CLUSTER, WEB_CLUSTER))
+    return len(well) >= wanted
+
+
+def _cache(folder: RunFolder) -> Path:
+    """Where Envoy keeps documents; what is there may be deleted while it stands still."""
+    return folder.envoy / "cache"
+
+
+def _members(state: State, cluster: str) -> tuple[list[str], str]:
+    """Returns the names of a cluster's processes, and how they begin."""
+    if cluster == WEB_CLUSTER:
+        return platform_processes.web_names(state.options), "web-"
+    return platform_processes.server_names(state.options), "server-"
 
 
 def admin(state: State, path: str) -> str | None:

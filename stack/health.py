@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Final
 
-from stack import cache, edge, mariadb, platform_processes, seaweed
+from stack import cache, edge, mail, mariadb, platform_processes, seaweed
 from stack.options import RunFolder, StackError
 from stack.progress import Progress
 from stack.state import NODES, State
@@ -46,6 +46,8 @@ def answers(folder: RunFolder, state: State, name: str) -> bool:
         return cache.answers(state)
     if name == "s3":
         return seaweed.answers(state)
+    if name == mail.NAME:
+        return mail.answers(state)
     if name == "envoy":
         return edge.answers(state)
     return platform_processes.answers(state, name)

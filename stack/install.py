@@ -21,6 +21,8 @@ ENVIRONMENT = CHECKOUT / ".venv"
 STAMP = ENVIRONMENT / ".billow-installed"
 REQUIREMENTS = (CHECKOUT / "pyproject.toml", CHECKOUT / "clients" / "pyproject.toml")
 TARGETS = ("-e", "./clients", "-e", ".[stack,demo,dev]")
+# for the rules of EN 16931 that lie in it, for tests: no line of its code runs, so the 60 packages it needs stay away
+WITHOUT_DEPENDENCIES = ("mcp-einvoicing-core==1.34.1",)
 PYTHON_MIN = (3, 11)
 SYSTEM_PYTHON = "/usr/bin/python3"  # the distribution's: built with every optimisation (docs/adr/0027)
 LOCK_WAIT_S = 300  # for another apt-get, as on a machine that has just started
@@ -34,7 +36,13 @@ PROGRAMS = (
     ("setpriv", "util-linux"),
     ("pdftotext", "poppler-utils"),  # tests read PDFs with it
     ("xmlsec1", "xmlsec1"),  # tests verify signatures with it
+    ("curl", "curl"),  # the demo and docs/walkthrough.md show calls by it
+    ("jq", "jq"),  # docs/walkthrough.md reads answers with it
+    ("softhsm2-util", "softhsm2"),  # tests keep a key in it as in a hardware token
+    ("zbarimg", "zbar-tools"),  # tests read QR codes with it
 )
+# the same for what tests alone need and not every Debian relative has by this name: told, not fatal
+TEST_PROGRAMS = (("chromium", "chromium"),)  # tests of the inspection page drive it: 113 MB (docs/adr/0026)
 # a file that must be there, and its package
 FILES = (("/usr/share/fonts/truetype/wqy/wqy-microhei.ttc", "fonts-wqy-microhei"),)
 
@@ -47,7 +55,11 @@ def main() -> None:
     """Installs everything, telling each step; exits 1 with what to do when it cannot."""
     began = time.monotonic()
     try:
-        changed = [install_packages(missing_packages()), install_environment(interpreter())]
+        changed = [
+            install_packages(missing_packages()),
+            install_test_packages(),
+            install_environment(interpreter()),
+        ]
     except InstallError as error:
         print(f"setup: {error}", file=sys.stderr)
         sys.exit(1)
@@ -55,11 +67,15 @@ def main() -> None:
     print(f"setup: {state}")
 
 
+def without(programs: Sequence[tuple[str, str]]) -> set[str]:
+    """Returns the packages of the programs that are not there."""
+    path = os.environ.get("PATH", "") + ":" + SYSTEM_PATH
+    return {package for program, package in programs if shutil.which(program, path=path) is None}
+
+
 def missing_packages() -> list[str]:
     """Returns the Debian packages whose programs or files are not there."""
-    path = os.environ.get("PATH", "") + ":" + SYSTEM_PATH
-    packages = {package for program, package in PROGRAMS if shutil.which(program, path=path) is None}
-    packages |= {package for file, package in FILES if not Path(file).exists()}
+    packages = without(PROGRAMS) | {package for file, package in FILES if not Path(file).exists()}
     if not makes_environments(SYSTEM_PYTHON):
         packages.add("python3-venv")
     return sorted(packages)
@@ -108,9 +124,20 @@ def install_packages(packages: Sequence[str]) -> bool:
     return True
 
 
+def install_test_packages() -> bool:
+    """Installs what tests alone need; where that fails it says so, and the tests will fail, not the demo."""
+    packages = sorted(without(TEST_PROGRAMS))
+    try:
+        return install_packages(packages)
+    except InstallError as error:
+        print(f"setup: without {', '.join(packages)}, which `make test` needs: {error}", file=sys.stderr)
+        return False
+
+
 def stamp(python: str) -> str:
     """Returns what the environment depends on: its interpreter, both pyproject.toml, and where the checkout lies."""
     digest = hashlib.sha256(f"{python} {CHECKOUT}".encode())
+    digest.update(repr((TARGETS, WITHOUT_DEPENDENCIES)).encode())
     for path in REQUIREMENTS:
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -128,9 +155,10 @@ def install_environment(base: str) -> bool:
             raise InstallError("no virtual environment could be made; the message is above")
     print("setup: Python packages (about 400 MB on a first run)", flush=True)
     quiet = [] if sys.stdout.isatty() else ["-qq", "--progress-bar", "off"]
-    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *quiet, *TARGETS]
-    if subprocess.run(command, cwd=CHECKOUT).returncode != 0:
-        raise InstallError("pip failed; its message is above. Run `make setup` again when it is remedied")
+    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *quiet]
+    for what in (TARGETS, ("--no-deps", *WITHOUT_DEPENDENCIES)):
+        if subprocess.run([*command, *what], cwd=CHECKOUT).returncode != 0:
+            raise InstallError("pip failed; its message is above. Run `make setup` again when it is remedied")
     STAMP.write_text(wanted)
     return True
 

@@ -14,7 +14,7 @@ RUN_DIR_CHARS_MAX: Final = 80  # a Unix socket's path ends at 107 bytes, and soc
 PROCESSES_MAX: Final = 64  # server or worker processes of one stack
 
 DATA_STORES: Final = frozenset({"mysql", "redis", "s3"})
-ALL_PARTS: Final = DATA_STORES | {"server", "worker", "envoy"}
+ALL_PARTS: Final = DATA_STORES | {"server", "worker", "envoy", "mail"}
 
 
 class StackError(RuntimeError):
@@ -35,6 +35,7 @@ class StackOptions:
 
     servers: int = field(default_factory=cores)
     workers: int = 1
+    webs: int = 1  # of downloads and pages; they run where Envoy does
     parts: frozenset[str] = ALL_PARTS
     primary_pool_mib: int = 512
     replica_pool_mib: int = 256
@@ -48,7 +49,7 @@ class StackOptions:
             raise StackError(
                 f"no part is called {', '.join(sorted(unknown))}; there are {', '.join(sorted(ALL_PARTS))}"
             )
-        for name, least in (("servers", 0), ("workers", 0), ("envoy_threads", 1)):
+        for name, least in (("servers", 0), ("workers", 0), ("webs", 0), ("envoy_threads", 1)):
             if not least <= getattr(self, name) <= PROCESSES_MAX:
                 raise StackError(f"{name} must be {least} to {PROCESSES_MAX}")
         for name in ("primary_pool_mib", "replica_pool_mib", "redis_max_mib"):
@@ -64,6 +65,11 @@ class StackOptions:
     def worker_count(self) -> int:
         """Worker processes that run: none when the part is left out."""
         return self.workers if "worker" in self.parts else 0
+
+    @property
+    def web_count(self) -> int:
+        """Web processes that run: none without Envoy, through which alone they are reached."""
+        return self.webs if "envoy" in self.parts else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,11 @@ class RunFolder:
     def s3(self) -> Path:
         """SeaweedFS's folder."""
         return self.root / "s3"
+
+    @property
+    def mail(self) -> Path:
+        """Where the mail sink keeps messages."""
+        return self.root / "mail"
 
     @property
     def envoy(self) -> Path:

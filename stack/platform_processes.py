@@ -1,4 +1,4 @@
-"""The platform's own processes: servers, workers, and the migration that runs before them."""
+"""The platform's own processes: servers, workers, web processes, and the migration that runs before them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from stack.supervision import Program
 ANSWER_S: Final = 2.0
 MIGRATIONS: Final = CHECKOUT / "core" / "storage" / "migrations" / "versions"
 MIGRATE_S: Final = 600.0
+MODULES: Final = {"server": "server", "web": "server.web"}  # of those that listen
 SERVER_GRACE_S: Final = 30  # longer than server.drain_wait_ms + server.drain_grace_ms
 
 
@@ -31,15 +32,19 @@ def worker_names(options: StackOptions) -> list[str]:
     return [f"worker-{slot}" for slot in range(1, options.worker_count + 1)]
 
 
+def web_names(options: StackOptions) -> list[str]:
+    """The names of the web processes."""
+    return [f"web-{slot}" for slot in range(1, options.web_count + 1)]
+
+
 def names(options: StackOptions) -> list[str]:
     """The names of all of them."""
-    return server_names(options) + worker_names(options)
+    return server_names(options) + worker_names(options) + web_names(options)
 
 
 def port_names(options: StackOptions) -> list[str]:
     """The names of the ports they listen on."""
-    servers = server_names(options)
-    return servers + [f"{name}-metrics" for name in servers + worker_names(options)]
+    return server_names(options) + web_names(options) + [f"{name}-metrics" for name in names(options)]
 
 
 def programs(folder: RunFolder, state: State) -> list[Program]:
@@ -50,8 +55,8 @@ def programs(folder: RunFolder, state: State) -> list[Program]:
     for name in names(state.options):
         kind, _, slot = name.partition("-")
         metrics = ("--metrics-port", str(state.ports[f"{name}-metrics"]), "--slot", slot)
-        if kind == "server":
-            command = (*python, "server", *config, "--port", str(state.ports[name]), *metrics)
+        if kind in MODULES:
+            command = (*python, MODULES[kind], *config, "--port", str(state.ports[name]), *metrics)
             made.append(Program(name=name, command=command, stop_grace_s=SERVER_GRACE_S))
         else:
             made.append(
@@ -77,7 +82,9 @@ def migrations_digest() -> str:
 
 
 def answers(state: State, name: str) -> bool:
-    """Tells whether a process is well: a server by grpc.health.v1, a worker by its metrics."""
+    """Tells whether a process is well: a server by grpc.health.v1, a web process by HTTP, a worker by its metrics."""
+    if name.startswith("web-"):
+        return loopback.get(state.ports[name], "/health") is not None
     if not name.startswith("server-"):
         return loopback.get(state.ports[f"{name}-metrics"], "/metrics") is not None
     with grpc.insecure_channel(f"127.0.0.1:{state.ports[name]}") as channel:

@@ -27,23 +27,30 @@ USUAL: Final[Mapping[str, int]] = {
     "s3-volume-grpc": 18338,
     "s3-filer": 18339,
     "s3-filer-grpc": 18340,
+    "mail-1": 11025,
     "envoy": 18080,
     "envoy-admin": 18081,
 }
 SERVER_FIRST: Final = 15051
 SERVER_METRICS_FIRST: Final = 15151
 WORKER_METRICS_FIRST: Final = 15251
+WEB_FIRST: Final = 15351
+WEB_METRICS_FIRST: Final = 15451
 OTHERS: Final = range(20_000, 32_000)  # below the ports the kernel gives to outgoing connections
 RESERVED_S: Final = 60.0  # between picking a port and listening on it
 ATTEMPTS_MAX: Final = 1_000
 
 
 def usual(name: str) -> int:
-    """Returns the usual port of a name: one of USUAL, or server-N, server-N-metrics, worker-N-metrics."""
+    """Returns the usual port of a name: one of USUAL, or {server,web}-N, {server,web,worker}-N-metrics."""
     if name in USUAL:
         return USUAL[name]
     kind, slot, *rest = name.split("-")
-    first = {"server": SERVER_METRICS_FIRST if rest else SERVER_FIRST, "worker": WORKER_METRICS_FIRST}[kind]
+    first = {
+        "server": SERVER_METRICS_FIRST if rest else SERVER_FIRST,
+        "web": WEB_METRICS_FIRST if rest else WEB_FIRST,
+        "worker": WORKER_METRICS_FIRST,
+    }[kind]
     return first + int(slot) - 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from core.settings import SettingsError, load
-from stack import cache, document_key, seaweed
+from stack import cache, document_key, download_key, mail, seaweed
 from stack.mariadb import DATABASE
 from stack.options import RunFolder, StackError
 from stack.state import State, write
@@ -38,7 +38,13 @@ def render(folder: RunFolder, state: State) -> str:
             "signing_key": str(document_key.key_path(folder)),
             "signing_certificate": str(document_key.certificate_path(folder)),
         },
+        "downloads": {
+            "keys": [download_key.ensure(folder)],
+            "base_url": f"http://127.0.0.1:{state.ports['envoy']}",
+        },
     }
+    if "mail" in state.options.parts:
+        tables["delivery"] = mail.settings(state)
     for name, extra in state.options.settings.items():
         tables.setdefault(name, {}).update(extra)
     lines = ["# Written by `python -m stack up` at every start; do not edit. Holds passwords."]

@@ -201,7 +201,7 @@ def _role(state: State, name: str) -> str:
 
 def _order(row: ProcessRow) -> tuple[int, str, int]:
     kind, _, number = row.name.partition("-")
-    kinds = ("mysql", "redis", "s3", "server", "worker", "envoy")
+    kinds = ("mysql", "redis", "s3", "server", "worker", "web", "mail", "envoy")
     return kinds.index(kind), kind, int(number or 0)
 
 

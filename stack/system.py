@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from core.settings import Address
-from stack import cache, edge, health, mariadb, platform_processes, ports, processes, seaweed, settings, state
+from stack import cache, edge, health, mail, mariadb, platform_processes, ports, processes, seaweed, settings, state
 from stack.health import HEALTHY_S, Together, Waiter
 from stack.options import DEFAULT_RUN_DIR, RunFolder, StackError, StackOptions
 from stack.progress import Progress, Silent
@@ -168,6 +168,8 @@ class Stack:
             programs.append(cache.program(self.folder))
         if "s3" in current.options.parts:
             programs.append(seaweed.program(self.folder, current))
+        if "mail" in current.options.parts:
+            programs.append(mail.program(self.folder, current))
         programs += platform_processes.programs(self.folder, current)
         if "envoy" in current.options.parts:
             programs.append(edge.program(self.folder, current))
@@ -204,6 +206,7 @@ class Stack:
         if "redis" in parts:
             stores.append(lambda: self._start_and_wait(current, "redis"))
         names = platform_processes.names(current.options) + (["envoy"] if "envoy" in parts else [])
+        names += [mail.NAME] if "mail" in parts else []
 
         def platform() -> None:
             self._together.run(stores)
@@ -301,7 +304,7 @@ class Stack:
         going = sorted(before - set(names))
         if going:
             with self._progress.step(f"drain {', '.join(going)}"):
-                edge.write_endpoints(self.folder, wanted, draining=[name for name in going if "server-" in name])
+                edge.write_endpoints(self.folder, wanted, draining=going)
                 time.sleep(DRAIN_SEEN_S)
                 self._supervisor.stop(going)
         state.save(self.folder, wanted)
@@ -344,7 +347,7 @@ class Stack:
 
     def stop(self, name: str) -> None:
         """Stops a process in an orderly way, a server after Envoy was told; it stays away until `start`."""
-        if name.startswith("server-"):
+        if edge.routed(name):
             edge.write_endpoints(self.folder, self.state, draining=[name])
             time.sleep(DRAIN_SEEN_S)
         self._supervisor.stop([name])
@@ -352,7 +355,7 @@ class Stack:
     def start(self, name: str) -> None:
         """Starts a stopped process and waits until it is healthy."""
         self._start_and_wait(self.state, name)
-        if name.startswith("server-"):
+        if edge.routed(name):
             edge.write_endpoints(self.folder, self.state)
 
     def restart(self, name: str) -> None:

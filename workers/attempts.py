@@ -14,12 +14,17 @@ CIRCUIT_FAILURES: Final = 5  # in a row; from then on the endpoint is left alone
 CIRCUIT_FIRST_MS: Final = 5_000
 CIRCUIT_MAX_MS: Final = 300_000
 THROTTLE_MS: Final = 5_000  # when the receiver says that it is overloaded and not for how long
+POSTPONED_FIRST_MS: Final = 10_000
+POSTPONED_MAX_MS: Final = 1_800_000
 MS: Final = 1_000  # microseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of sending. `gone`: the receiver wants nothing more; `final`: no repeat can help."""
+    """What came of sending. `gone`: the receiver wants nothing more; `final`: no repeat can help.
+
+    `postponed`: nothing was sent, because something of the platform's own is away; it is not held against the receiver.
+    """
 
     delivered: bool
     code: int
@@ -27,6 +32,7 @@ class Answer:
     gone: bool = False
     final: bool = False
     throttled: bool = False
+    postponed: bool = False
     retry_after_ms: int = 0
 
 
@@ -65,7 +71,9 @@ class Policy:
         state, due_at_us = DeliveryState.DELIVERED, None
         if not answer.delivered:
             delay_ms = None
-            if not answer.final:
+            if answer.postponed:
+                delay_ms = self._postponed_ms(due)
+            elif not answer.final:
                 delay_ms = webhooks.retry_delay_ms(
                     due.tries + 1,
                     schedule_ms=self.schedule_ms,
@@ -84,11 +92,18 @@ class Policy:
             due_at_us=due_at_us,
             disable=f"the endpoint answered {answer.code} (gone)" if answer.gone else "",
             open_until_us=now_us + pause_ms * MS if (pause_ms := self._pause_ms(due, answer)) else 0,
+            counts=not answer.postponed,
         )
+
+    def _postponed_ms(self, due: Due) -> int:
+        """Returns the wait for what is away here: doubling with the attempts made for nothing, without an end."""
+        for_nothing = min(due.attempts - due.tries, 16)
+        delay_ms = min(POSTPONED_MAX_MS, POSTPONED_FIRST_MS << for_nothing)
+        return delay_ms + self.below(delay_ms * webhooks.JITTER_PERCENT // 100 + 1)
 
     def _pause_ms(self, due: Due, answer: Answer) -> int:
         """Returns for how long the endpoint is left alone after this attempt."""
-        if answer.delivered or answer.gone or answer.final:
+        if answer.delivered or answer.gone or answer.final or answer.postponed:
             return 0
         pause_ms = 0
         failures = due.endpoint.failures + 1

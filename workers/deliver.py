@@ -1,9 +1,11 @@
 """Delivery: makes the deliveries of standing rules, and sends what is due. At least once, with a stable id.
 
 - FanOutJob turns new batches into deliveries, exactly once (core/storage/mysql/batch_feed.py).
-- SendJob leases due deliveries endpoint by endpoint, has at most ENDPOINT_SENDS_MAX attempts to one endpoint and
-  SENDS_MAX in all under way, and notes what came of them, as many together as have gathered. A slow endpoint holds its
-  own few places and nobody else's; one that fails over and over is left alone for a while, then tried by one attempt.
+- SendJob leases due deliveries endpoint by endpoint, for one that works some ahead, and has at most ENDPOINT_SENDS_MAX
+  attempts to one endpoint and SENDS_MAX in all under way. A slow endpoint holds its own few places and nobody else's;
+  one that fails has fewer of them, and one that fails over and over is left alone for a while, then tried by one.
+- NoteJob notes what came of attempts, as many together as have gathered while the ones before were noted.
+- GiveUpJob fails what has waited behind a failing endpoint for as long as a whole schedule lasts.
 
 Whatever dies, a lease runs out and the delivery is due again. What was sent and not noted is then sent again, with the
 same id.
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -25,6 +27,9 @@ from workers.metrics import DeliveryMetrics
 LOG = logging.getLogger(__name__)
 
 NOTE_MS: Final = 30_000  # a lease lasts this much longer than an attempt may
+READY_MS: Final = 10_000  # and this much longer for those leased ahead; what has not begun by then is given back
+LOOK_S: Final = 0.005  # between looks while attempts end
+GIVE_UP_LOOK_S: Final = 60.0
 CLOSE_S: Final = 3.0  # for attempts under way when stopped
 
 
@@ -46,8 +51,82 @@ class FanOutJob:
         await asyncio.sleep(self._idle_wait_ms / 1_000)
 
 
+class Notebook:
+    """Outcomes on their way into the database."""
+
+    def __init__(self, *, queue: DeliveryQueue, owner: str) -> None:
+        self._queue = queue
+        self._owner = owner
+        self._outcomes: list[Outcome] = []
+        self._news = asyncio.Event()
+
+    def add(self, outcome: Outcome) -> None:
+        """Takes an outcome."""
+        self._outcomes.append(outcome)
+        self._news.set()
+
+    async def note(self) -> bool:
+        """Notes some; those that could not be noted wait for the next time. False when there were none."""
+        self._news.clear()
+        noting, self._outcomes = self._outcomes[: limits.NOTES_MAX], self._outcomes[limits.NOTES_MAX :]
+        if not noting:
+            return False
+        try:
+            held = await self._queue.finish(self._owner, noting)
+        except BaseException:
+            self._outcomes = noting + self._outcomes
+            raise
+        if held < len(noting):
+            LOG.warning("leases lost", extra={"deliveries": len(noting) - held})
+        return True
+
+    async def wait(self) -> None:
+        """Waits for an outcome."""
+        await self._news.wait()
+
+
+class NoteJob:
+    """Writes outcomes down."""
+
+    name = "note-deliveries"
+
+    def __init__(self, notebook: Notebook) -> None:
+        self._notebook = notebook
+
+    async def step(self) -> bool:
+        """Notes what has gathered; see the port of Loop."""
+        return await self._notebook.note()
+
+    async def idle(self) -> None:
+        """Waits for an outcome."""
+        await self._notebook.wait()
+
+
+class GiveUpJob:
+    """Fails what waits for endpoints that do not recover."""
+
+    name = "give-up"
+
+    def __init__(self, *, queue: DeliveryQueue, due_for_ms: int) -> None:
+        self._queue = queue
+        self._due_for_ms = due_for_ms
+
+    async def step(self) -> bool:
+        """Gives some up; see the port of Loop."""
+        given_up = await self._queue.give_up(
+            failures_min=CIRCUIT_FAILURES, due_for_ms=self._due_for_ms, items_max=limits.GIVEN_UP_MAX
+        )
+        if given_up:
+            LOG.warning("given up", extra={"deliveries": given_up})
+        return given_up > 0
+
+    async def idle(self) -> None:
+        """Waits for the next look."""
+        await asyncio.sleep(GIVE_UP_LOOK_S)
+
+
 class SendJob:
-    """Sends what is due by the sender of its kind. `close` it at the end."""
+    """Sends what is due by the sender of its kind. `close` it at the end, when NoteJob has ended."""
 
     name = "deliver"
 
@@ -55,6 +134,7 @@ class SendJob:
         self,
         *,
         queue: DeliveryQueue,
+        notebook: Notebook,
         senders: Mapping[EndpointKind, Sender],
         policy: Policy,
         metrics: DeliveryMetrics,
@@ -64,40 +144,52 @@ class SendJob:
         now_us: Callable[[], int],
     ) -> None:
         self._queue = queue
+        self._notebook = notebook
         self._senders = senders
         self._policy = policy
         self._metrics = metrics
         self._owner = owner
-        self._lease_ms = timeout_ms + NOTE_MS
+        self._lease_ms = READY_MS + timeout_ms + NOTE_MS
         self._idle_wait_ms = idle_wait_ms
         self._now_us = now_us
         self._tasks: set[asyncio.Task[None]] = set()
         self._under_way: Counter[int] = Counter()
-        self._outcomes: list[Outcome] = []
+        self._ready: dict[int, deque[tuple[Due, int]]] = {}  # with the time until which it may begin
+        self._places: dict[int, int] = {}
+        self._returned: list[int] = []
         self._news = asyncio.Event()
 
     async def step(self) -> bool:
-        """Notes what is done and starts what is due and has a place; see the port of Loop."""
-        await self._note()
-        if len(self._tasks) >= limits.SENDS_MAX:
+        """Leases what is due and has room, and starts what has a place; see the port of Loop."""
+        self._news.clear()
+        await self._give_back()
+        if self._ready_count() >= limits.READY_MAX:
             return False
         due = await self._queue.due_endpoints(kinds=tuple(self._senders), items_max=limits.ENDPOINTS_DUE_MAX)
-        return await self._start(self._rooms(due)) > 0
+        return await self._claim(self._rooms(due)) > 0
+
+    def _ready_count(self) -> int:
+        return sum(len(waiting) for waiting in self._ready.values())
 
     def _rooms(self, due: Mapping[int, int]) -> dict[int, int]:
-        """Shares the free places out among endpoints, given with their failures in a row."""
-        free = limits.SENDS_MAX - len(self._tasks)
+        """Shares the room out among endpoints, given with their failures in a row."""
+        free = limits.READY_MAX - self._ready_count()
         rooms: dict[int, int] = {}
         for endpoint_key, failures in due.items():
-            places = 1 if failures >= CIRCUIT_FAILURES else limits.ENDPOINT_SENDS_MAX
-            room = min(places - self._under_way[endpoint_key], free)
+            places = max(1, limits.ENDPOINT_SENDS_MAX >> failures) if failures < CIRCUIT_FAILURES else 1
+            ahead = 0 if failures else limits.ENDPOINT_READY_MAX
+            held = self._under_way[endpoint_key] + len(self._ready.get(endpoint_key, ()))
+            if held >= places + ahead // 2:
+                continue
+            self._places[endpoint_key] = places
+            room = min(places + ahead - held, free)
             if room > 0:
                 rooms[endpoint_key] = room
                 free -= room
         return rooms
 
-    async def _start(self, rooms: Mapping[int, int]) -> int:
-        """Claims for all endpoints at once what they have places for, and starts it; returns how many."""
+    async def _claim(self, rooms: Mapping[int, int]) -> int:
+        """Leases for all endpoints at once what they have room for, and starts some; returns how many it leased."""
         claims = await asyncio.gather(
             *(
                 self._queue.claim(endpoint_key, owner=self._owner, items_max=room, lease_ms=self._lease_ms)
@@ -105,57 +197,77 @@ class SendJob:
             ),
             return_exceptions=True,
         )
+        begin_by_us = self._now_us() + READY_MS * 1_000
         claimed = [due for claim in claims if not isinstance(claim, BaseException) for due in claim]
         for due in claimed:
-            self._under_way[due.endpoint.endpoint_key] += 1
-            task = asyncio.create_task(self._attempt(due), name=f"delivery {due.delivery_id}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._ready.setdefault(due.endpoint.endpoint_key, deque()).append((due, begin_by_us))
+        self._fill()
         for claim in claims:
             if isinstance(claim, BaseException):
                 raise claim  # what the others got is under way
         return len(claimed)
 
+    def _fill(self) -> None:
+        """Starts what is ready and has a place; the endpoint that was served longest ago comes first."""
+        now_us = self._now_us()
+        for endpoint_key in tuple(self._ready):
+            waiting = self._ready.pop(endpoint_key)
+            while waiting and len(self._tasks) < limits.SENDS_MAX:
+                if self._under_way[endpoint_key] >= self._places.get(endpoint_key, 1):
+                    break
+                due, begin_by_us = waiting.popleft()
+                if begin_by_us < now_us:
+                    self._returned.append(due.delivery_id)
+                    continue
+                self._under_way[endpoint_key] += 1
+                task = asyncio.create_task(self._attempt(due), name=f"delivery {due.delivery_id}")
+                self._tasks.add(task)
+                task.add_done_callback(self._ended)
+            if waiting:
+                self._ready[endpoint_key] = waiting
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """An attempt is over: its place is free."""
+        self._tasks.discard(task)
+        self._fill()
+        self._news.set()
+
     async def _attempt(self, due: Due) -> None:
         """Makes one attempt and leaves its outcome to be noted."""
-        began_us = self._now_us()
+        began_us, key = self._now_us(), due.endpoint.endpoint_key
         try:
             answer = await self._senders[due.endpoint.kind].send(due)
         except Exception as error:
             LOG.exception("sender failed", extra={"delivery_id": due.delivery_id})
             answer = Answer(delivered=False, code=0, detail=type(error).__name__)
         finally:
-            self._under_way[due.endpoint.endpoint_key] -= 1
-            if not self._under_way[due.endpoint.endpoint_key]:
-                del self._under_way[due.endpoint.endpoint_key]
+            self._under_way[key] -= 1
+            if not self._under_way[key]:
+                del self._under_way[key]
+                self._places.pop(key, None)
+        if not answer.delivered:  # how many places it has now is decided anew
+            self._returned += [waiting.delivery_id for waiting, _ in self._ready.pop(key, ())]
         now_us = self._now_us()
-        self._outcomes.append(self._policy.outcome(due, answer, began_us=began_us, now_us=now_us))
+        self._notebook.add(self._policy.outcome(due, answer, began_us=began_us, now_us=now_us))
         self._metrics.attempted(due.endpoint.kind.name.lower(), answer.delivered, (now_us - began_us) / 1_000_000)
-        self._news.set()
 
-    async def _note(self) -> None:
-        """Notes outcomes; those that could not be noted wait for the next time."""
-        self._news.clear()
-        noting, self._outcomes = self._outcomes, []
-        if not noting:
-            return
-        try:
-            held = await self._queue.finish(self._owner, noting)
-        except BaseException:
-            self._outcomes = noting + self._outcomes
-            raise
-        if held < len(noting):
-            LOG.warning("leases lost", extra={"deliveries": len(noting) - held})
+    async def _give_back(self) -> None:
+        """Gives back leases of what will not begin; those that cannot be given back now run out."""
+        returned, self._returned = self._returned, []
+        await self._queue.release(self._owner, returned)
 
     async def idle(self) -> None:
         """Waits until an attempt ends, or for the next look."""
         try:
             await asyncio.wait_for(self._news.wait(), self._idle_wait_ms / 1_000)
+            await asyncio.sleep(LOOK_S)
         except TimeoutError:
             return
 
     async def close(self) -> None:
-        """Gives attempts under way a moment, notes what there is, and cancels the rest: it is due again later."""
+        """Gives attempts under way a moment, notes what there is, gives back what is ready, and cancels the rest."""
+        self._returned += [due.delivery_id for waiting in self._ready.values() for due, _ in waiting]
+        self._ready.clear()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_S)
         for task in tuple(self._tasks):
@@ -163,6 +275,8 @@ class SendJob:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
             async with asyncio.timeout(CLOSE_S):
-                await self._note()
+                while await self._notebook.note():
+                    pass
+                await self._give_back()
         except Exception:
-            LOG.exception("outcomes are lost", extra={"deliveries": len(self._outcomes)})
+            LOG.exception("outcomes are lost: their deliveries are due again when their leases run out")

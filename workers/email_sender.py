@@ -3,36 +3,60 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import smtplib
 import ssl
-from collections.abc import Callable
-from datetime import UTC, datetime
-from email.headerregistry import Address
+from concurrent.futures import ThreadPoolExecutor
 from email.message import EmailMessage
-from email.utils import format_datetime
+from typing import Final
 
 from core.domain.destinations import email_fault
+from core.domain.errors import BillowError
+from core.limits import EMAIL_THREADS_MAX
 from core.settings import DeliverySettings
 from core.storage.delivery_port import Due
-from workers.attempts import Answer, message_id
-from workers.webhook_sender import moment
+from workers.attachments import AttachmentSource
+from workers.attempts import Answer
+from workers.email_message import compose
+
+LOG = logging.getLogger(__name__)
+
+TOO_LARGE: Final = 552  # also answered to MAIL FROM, by relays that announce SIZE
+OK: Final = 250
 
 
 class EmailSender:
-    """The Sender of e-mail. One connection an attempt, in a thread; a relay's 4xx is tried again, 5xx is final."""
+    """The Sender of e-mail. One connection an attempt, in a thread of its own pool; `close` it at the end.
 
-    def __init__(self, *, settings: DeliverySettings, now_us: Callable[[], int]) -> None:
+    What the relay says of the recipient and of the message counts: 4xx is tried again, 5xx is final. What it says
+    before (greeting, STARTTLS, login, sender) is between it and the operator and is always tried again. Where STARTTLS
+    is set nothing is ever sent without it.
+
+    A message never goes without a document only because that cannot be had now: it is postponed.
+    """
+
+    def __init__(self, *, settings: DeliverySettings, attachments: AttachmentSource) -> None:
         self._settings = settings
-        self._now_us = now_us
+        self._attachments = attachments
+        self._threads = ThreadPoolExecutor(max_workers=EMAIL_THREADS_MAX, thread_name_prefix="smtp")
+
+    async def close(self) -> None:
+        """Ends the threads; a dialogue under way is left to its timeouts."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def send(self, due: Due) -> Answer:
-        """Sends the facts of the invoice; within a few timeouts, as each step of the dialogue has its own."""
+        """Sends the invoice; within a few timeouts, as each step of the dialogue has its own."""
         fault = email_fault(due.endpoint.target)
         if fault:
             return Answer(delivered=False, code=0, detail=f"the address {fault}", final=True)
-        return await asyncio.to_thread(
-            self._send, compose(due, sender=self._settings.smtp_sender, at_us=self._now_us())
-        )
+        try:
+            async with asyncio.timeout(self._settings.timeout_ms / 1_000):
+                attached = await self._attachments.of(due.facts.number, due.endpoint.formats)
+        except (BillowError, TimeoutError) as error:
+            LOG.warning("mail is postponed: %s", error, extra={"number": due.facts.number})
+            return Answer(delivered=False, code=0, detail="the documents cannot be had now", postponed=True)
+        message = compose(due, attached, sender=self._settings.smtp_sender)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._send, message)
 
     def _send(self, message: EmailMessage) -> Answer:
         """Speaks with the relay; blocks."""
@@ -46,41 +70,17 @@ class EmailSender:
                 relay.send_message(message)
         except smtplib.SMTPRecipientsRefused as error:
             code, words = next(iter(error.recipients.values()))
-            return _refused(code, words)
+            return _refused(code, words, final=code >= 500)
+        except smtplib.SMTPDataError as error:
+            return _refused(error.smtp_code, error.smtp_error, final=error.smtp_code >= 500)
         except smtplib.SMTPResponseException as error:
-            return _refused(error.smtp_code, error.smtp_error)
+            return _refused(error.smtp_code, error.smtp_error, final=error.smtp_code == TOO_LARGE)
         except (smtplib.SMTPException, OSError) as error:
             return Answer(delivered=False, code=0, detail=f"the relay: {type(error).__name__}")
-        return Answer(delivered=True, code=250, detail="")
+        return Answer(delivered=True, code=OK, detail="")
 
 
-def _refused(code: int, words: bytes | str) -> Answer:
-    text = words.decode("ascii", "replace") if isinstance(words, bytes) else words
-    return Answer(delivered=False, code=code, detail=" ".join(text.split()), final=code >= 500)
-
-
-def compose(due: Due, *, sender: str, at_us: int) -> EmailMessage:
-    """Writes the message: the facts in Chinese and English. A repeat has the same Message-ID."""
-    facts = due.facts
-    user, _, domain = sender.rpartition("@")
-    message = EmailMessage()
-    message["From"] = Address(username=user, domain=domain)
-    message["To"] = due.endpoint.target
-    message["Subject"] = f"发票 Invoice {facts.number}"
-    message["Date"] = format_datetime(datetime.fromtimestamp(at_us / 1_000_000, tz=UTC))
-    message["Message-ID"] = f"<{message_id(due.delivery_id)}@{domain}>"
-    message["Auto-Submitted"] = "auto-generated"
-    message.set_content(
-        f"发票号码 Number: {facts.number}\n"
-        f"销售方 Seller: {facts.seller_name}\n"
-        f"开票时间 Issued: {moment(facts.issued_at_us)}\n"
-        f"不含税金额 Net: {_amount(facts.net_total_minor)}\n"
-        f"税额 Tax: {_amount(facts.tax_total_minor)}\n"
-        f"价税合计 Gross: {_amount(facts.gross_total_minor)}\n"
-    )
-    return message
-
-
-def _amount(minor: int) -> str:
-    sign, whole = "-" if minor < 0 else "", abs(minor)
-    return f"{sign}{whole // 100:,}.{whole % 100:02d}"
+def _refused(code: int, words: bytes | str, *, final: bool) -> Answer:
+    text = words.decode("utf-8", "replace") if isinstance(words, bytes) else words
+    code = code if 200 <= code <= 599 else 0  # -1: smtplib's for a connection that broke
+    return Answer(delivered=False, code=code, detail=" ".join(text.split()), final=final)

@@ -1,70 +1,23 @@
-"""Webhooks over HTTP, by the Standard Webhooks specification, guarded against server-side request forgery.
-
-The name of a receiver is resolved here and every address it has is shown to the guard; the connection is made to an
-address that passed, with the name in Host and SNI. So a name that leads elsewhere a moment later leads nowhere.
-Redirects are failures, proxies of the environment are not used, and of an answer only its head is read.
-"""
+"""Webhooks over HTTP, by the Standard Webhooks specification; see workers/guarded_http.py. Redirects are failures."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import re
-import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from core.domain import webhooks
 from core.domain.destinations import Guard, url_fault
 from core.domain.kinds import InvoiceColor
-from core.limits import ENDPOINT_SENDS_MAX, SENDS_MAX
 from core.storage.delivery_port import Due, Facts
 from workers.attempts import Answer, message_id
+from workers.guarded_http import failure_words, guarded_session, retry_after_ms
 
 USER_AGENT: Final = "Billow-Webhooks/1"
-HEAD_BYTES_MAX: Final = 8_190
-SECONDS: Final = re.compile(r"[0-9]{1,9}")
-
-
-class AddressRefused(OSError):
-    """A name leads to no address that may be called."""
-
-
-class GuardedResolver(AbstractResolver):
-    """Resolves names to the addresses the guard allows; raises AddressRefused when there is none."""
-
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Asks the system's resolver and keeps what may be called."""
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
-        allowed = [
-            ResolveResult(
-                hostname=host,
-                host=str(address[0]),
-                port=int(address[1]),
-                family=family_of,
-                proto=proto,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for family_of, _, proto, _, address in found
-            if self._guard.allows(str(address[0]))
-        ]
-        if not allowed:
-            raise AddressRefused(f"{host} leads to no address that may be called")
-        return allowed
-
-    async def close(self) -> None:
-        """Nothing to close."""
 
 
 class WebhookSender:
@@ -74,21 +27,7 @@ class WebhookSender:
         self._guard = guard
         self._allow_http = allow_http
         self._now_us = now_us
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                resolver=GuardedResolver(guard),
-                use_dns_cache=False,  # an address is judged when it is used
-                limit=SENDS_MAX,
-                limit_per_host=ENDPOINT_SENDS_MAX,
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=timeout_ms / 1_000),
-            headers={"user-agent": USER_AGENT},
-            auto_decompress=False,
-            trust_env=False,
-            max_line_size=HEAD_BYTES_MAX,
-            max_field_size=HEAD_BYTES_MAX,
-        )
+        self._session = guarded_session(guard, timeout_ms=timeout_ms, user_agent=USER_AGENT)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -115,7 +54,9 @@ class WebhookSender:
         except TimeoutError:
             return Answer(delivered=False, code=0, detail="no answer in time")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Answer(delivered=False, code=0, detail=_words(error, urlsplit(due.endpoint.target).hostname or ""))
+            return Answer(
+                delivered=False, code=0, detail=failure_words(error, urlsplit(due.endpoint.target).hostname or "")
+            )
 
 
 def payload(facts: Facts) -> bytes:
@@ -151,17 +92,5 @@ def _answer(status: int, retry_after: str) -> Answer:
         detail="a redirect is not followed" if 300 <= status < 400 else f"answered {status}",
         gone=status == webhooks.GONE,
         throttled=status in webhooks.THROTTLING,
-        retry_after_ms=int(retry_after) * 1_000 if SECONDS.fullmatch(retry_after) else 0,
+        retry_after_ms=retry_after_ms(retry_after),
     )
-
-
-def _words(error: Exception, host: str) -> str:
-    """Says what went wrong without telling a tenant of the platform's network."""
-    cause = error.__cause__ or error
-    if isinstance(cause, AddressRefused) or isinstance(error, AddressRefused):
-        return str(cause)
-    if isinstance(error, aiohttp.ClientConnectorDNSError) or isinstance(cause, socket.gaierror):
-        return f"{host} has no address"
-    if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
-        return "TLS: " + type(error).__name__
-    return f"no answer: {type(error).__name__}"

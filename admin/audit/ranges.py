@@ -18,7 +18,8 @@ DUPLICATES: Final = (
     " GROUP BY seller_key, request_id HAVING COUNT(*) > 1 ORDER BY seller_key, request_id LIMIT 1000"
 )
 NUMBERED: Final = (
-    "SELECT COUNT(*), MIN(number), MAX(number), COALESCE(SUM(seller_key <> %s OR kind <> %s), 0) FROM invoices"
+    "SELECT COUNT(*), MIN(number), MAX(number), COALESCE(SUM(seller_key <> %s OR kind <> %s OR color <> %s), 0)"
+    " FROM invoices"
     " WHERE number BETWEEN %s AND %s"
 )
 
@@ -39,7 +40,7 @@ class RequestsCheck(Check):
 
 
 class RangesCheck(Check):
-    """The invoices of every range are its first `used` numbers, no more and no fewer, and all of its seller and kind.
+    """The invoices of every range are its first `used` numbers, no more and no fewer, of its seller, kind and color.
 
     Ranges do not overlap, and the invoices of all ranges are all invoices: so each is in exactly one range.
     """
@@ -64,7 +65,8 @@ class RangesCheck(Check):
         subject, first = f"range {item.range_id}", int(item.first_number)
         if int(item.last_number) - first + 1 != item.size or item.used > item.size:
             self.report.add(subject, f"{item.used} of {item.size} are used from {first} to {item.last_number}")
-        found = await sources.snapshot.rows(NUMBERED, (item.seller_key, item.kind, item.first_number, item.last_number))
+        values = (item.seller_key, item.kind, item.color, item.first_number, item.last_number)
+        found = await sources.snapshot.rows(NUMBERED, values)
         count, lowest, highest, foreign = found[0]
         self.report.examined += count
         if count != item.used:
@@ -72,4 +74,4 @@ class RangesCheck(Check):
         elif count and (lowest, highest) != (item.first_number, f"{first + item.used - 1:020d}"):
             self.report.add(subject, f"its {count} invoices are {lowest} to {highest}: there is a gap")
         if foreign:
-            self.report.add(subject, f"{foreign} of its invoices are of another seller or kind")
+            self.report.add(subject, f"{foreign} of its invoices are of another seller, kind or color")

@@ -58,6 +58,7 @@ class NumberRange(NamedTuple):
     last_number: str
     size: int
     used: int
+    color: int
 
 
 class Snapshot:
@@ -127,7 +128,7 @@ class Snapshot:
         after = ""
         while True:
             found = await self.rows(
-                "SELECT range_id, seller_key, kind, first_number, last_number, size, used FROM number_ranges"
+                "SELECT range_id, seller_key, kind, first_number, last_number, size, used, color FROM number_ranges"
                 f" WHERE first_number > %s ORDER BY first_number LIMIT {PAGE_ROWS}",
                 (after,),
             )

@@ -20,6 +20,7 @@ from ._documents import AsyncDocuments
 from ._entry import AsyncEntries, AsyncTaxIds
 from ._frames import ItemFramer
 from ._inbox import AsyncInbox
+from ._inspection import AsyncInspection
 from ._red_letter import AsyncRedLetter
 from ._registry import AsyncRegistry
 from ._streams import BatchStreams, Result, Wire
@@ -101,6 +102,7 @@ class AsyncClient:
         self._documents = AsyncDocuments(channel=self._channel, caller=self._caller, timeout_s=self._timeouts.call_s)
         self._deliveries = AsyncDeliveries(channel=self._channel, caller=self._caller, timeout_s=self._timeouts.call_s)
         self._inbox = AsyncInbox(channel=self._channel, caller=self._caller, timeout_s=self._timeouts.batch_s)
+        self._inspection = AsyncInspection(channel=self._channel, caller=self._caller, timeout_s=self._timeouts.call_s)
         self._red_letter = AsyncRedLetter(
             channel=self._channel, caller=self._caller, call_s=self._timeouts.call_s, batch_s=self._timeouts.batch_s
         )
@@ -132,6 +134,11 @@ class AsyncClient:
     def documents(self) -> AsyncDocuments:
         """Invoices as documents: PDF, XML, OFD, UBL."""
         return self._documents
+
+    @property
+    def inspection(self) -> AsyncInspection:
+        """Whether a file is the invoice it says it is."""
+        return self._inspection
 
     @property
     def deliveries(self) -> AsyncDeliveries:

@@ -14,6 +14,7 @@ from ._documents import Documents
 from ._drain import close, drain, next_of
 from ._entry import Entries, TaxIds
 from ._inbox import Inbox
+from ._inspection import Inspection
 from ._loop_thread import LoopThread
 from ._red_letter import RedLetter
 from ._registry import AsyncRegistry
@@ -58,6 +59,7 @@ class Client:
         self._entries = Entries(core=self._core.entries, thread=self._thread)
         self._documents = Documents(core=self._core.documents, thread=self._thread)
         self._deliveries = Deliveries(core=self._core.deliveries, thread=self._thread)
+        self._inspection = Inspection(core=self._core.inspection, thread=self._thread)
         self._inbox = Inbox(core=self._core.inbox, thread=self._thread)
         self._red_letter = RedLetter(core=self._core.red_letter, thread=self._thread)
         self._tax_ids = TaxIds(core=self._core.tax_ids, thread=self._thread)
@@ -93,6 +95,11 @@ class Client:
     def documents(self) -> Documents:
         """Invoices as documents: PDF, XML, OFD, UBL."""
         return self._documents
+
+    @property
+    def inspection(self) -> Inspection:
+        """Whether a file is the invoice it says it is."""
+        return self._inspection
 
     @property
     def deliveries(self) -> Deliveries:
@@ -282,6 +289,18 @@ class Registry:
     def list_number_ranges(self, seller_id: str) -> Iterator[registry_pb2.NumberRange]:
         """See AsyncRegistry.list_number_ranges."""
         return drain(self._thread, self._core.list_number_ranges(seller_id))
+
+    def set_credit_quota(self, seller_id: str, quota_minor: int) -> registry_pb2.CreditQuota:
+        """See AsyncRegistry.set_credit_quota."""
+        return self._thread.run(self._core.set_credit_quota(seller_id, quota_minor))
+
+    def clear_credit_quota(self, seller_id: str) -> registry_pb2.CreditQuota:
+        """See AsyncRegistry.clear_credit_quota."""
+        return self._thread.run(self._core.clear_credit_quota(seller_id))
+
+    def get_credit_quota(self, seller_id: str) -> registry_pb2.CreditQuota:
+        """See AsyncRegistry.get_credit_quota."""
+        return self._thread.run(self._core.get_credit_quota(seller_id))
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[Sequence[Item]]:

@@ -27,15 +27,17 @@ class AsyncDeliveries:
         kind: delivery_pb2.EndpointKind.ValueType,
         target: str = "",
         every_invoice: bool = False,
+        formats: Sequence[str] = (),
     ) -> delivery_pb2.CreateEndpointResponse:
         """Creates an endpoint. A webhook's secret is in the answer and nowhere else, ever.
 
-        ``target``: an https URL or an e-mail address; none for pull. ``every_invoice``: the standing rule. Not
+        ``target``: an https URL, an e-mail address or a telephone number (E.164); none for pull. ``every_invoice``: the
+        standing rule. ``formats``: what an e-mail carries, of ``pdf``, ``xml``, ``ofd``; none means the first two. Not
         repeated after an error that leaves open whether it was done. Raises SellerNotFound, EndpointsExhausted,
         InvalidRequest.
         """
         request = delivery_pb2.CreateEndpointRequest(
-            seller_id=seller_id, kind=kind, target=target, every_invoice=every_invoice
+            seller_id=seller_id, kind=kind, target=target, every_invoice=every_invoice, formats=formats
         )
         return await self._caller.unary(
             self._stub.CreateEndpoint, request, timeout_s=self._timeout_s, safety=Safety.ONCE
@@ -132,10 +134,13 @@ class Deliveries:
         kind: delivery_pb2.EndpointKind.ValueType,
         target: str = "",
         every_invoice: bool = False,
+        formats: Sequence[str] = (),
     ) -> delivery_pb2.CreateEndpointResponse:
         """See AsyncDeliveries.create_endpoint."""
         return self._thread.run(
-            self._core.create_endpoint(seller_id, kind=kind, target=target, every_invoice=every_invoice)
+            self._core.create_endpoint(
+                seller_id, kind=kind, target=target, every_invoice=every_invoice, formats=formats
+            )
         )
 
     def list_endpoints(self, seller_id: str) -> Iterator[delivery_pb2.Endpoint]:

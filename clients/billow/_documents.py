@@ -24,6 +24,21 @@ class AsyncDocuments:
         request = document_pb2.GetDocumentRequest(number=number, format=format)
         return await self._caller.unary(self._stub.GetDocument, request, timeout_s=self._timeout_s)
 
+    async def link(
+        self,
+        number: str,
+        format: str = "pdf",  # noqa: A002 (its name)
+        *,
+        lifetime_s: int = 0,
+    ) -> document_pb2.CreateDownloadLinkResponse:
+        """A link to that document for whoever has it: ``url``, ``expire_time``, ``sha256``, ``size_bytes``.
+
+        It lasts for ``lifetime_s`` seconds at least, 30 days at most; 0 is the installation's usual time. Raises what
+        ``get`` raises, and StorageUnavailable while the document cannot be kept. Scope "read".
+        """
+        request = document_pb2.CreateDownloadLinkRequest(number=number, format=format, lifetime_s=lifetime_s)
+        return await self._caller.unary(self._stub.CreateDownloadLink, request, timeout_s=self._timeout_s)
+
 
 class Documents:
     """AsyncDocuments for code without asyncio."""
@@ -35,3 +50,13 @@ class Documents:
     def get(self, number: str, format: str = "pdf") -> document_pb2.GetDocumentResponse:  # noqa: A002 (its name)
         """See AsyncDocuments.get."""
         return self._thread.run(self._core.get(number, format))
+
+    def link(
+        self,
+        number: str,
+        format: str = "pdf",  # noqa: A002 (its name)
+        *,
+        lifetime_s: int = 0,
+    ) -> document_pb2.CreateDownloadLinkResponse:
+        """See AsyncDocuments.link."""
+        return self._thread.run(self._core.link(number, format, lifetime_s=lifetime_s))

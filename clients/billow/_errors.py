@@ -19,6 +19,7 @@
     │   ├── RequestIdReused, TenantExists, SellerExists, NumberRangeOverlaps
     ├── NumbersUnavailable
     │   ├── NoNumberRange, NumberRangeExhausted
+    ├── CreditQuotaExceeded
     ├── NotRedLettered
     │   ├── RedExceedsRemainder, AlreadyFullyRed, ConfirmationRequired, ConfirmationNotUsable
     ├── Overloaded                come back after retry_delay_ms
@@ -188,6 +189,10 @@ class NumberRangeExhausted(NumbersUnavailable):
     """All number ranges of the seller for this kind are used up."""
 
 
+class CreditQuotaExceeded(BillowError):
+    """More than what is left of the seller's credit quota of this month; ``metadata["left_minor"]`` is left."""
+
+
 class NotRedLettered(BillowError):
     """The red invoice cannot be issued as things are; nothing was changed."""
 
@@ -277,6 +282,7 @@ BY_REASON: Mapping[str, type[BillowError]] = MappingProxyType(
         "NUMBER_RANGE_OVERLAPS": NumberRangeOverlaps,
         "NO_NUMBER_RANGE": NoNumberRange,
         "NUMBER_RANGE_EXHAUSTED": NumberRangeExhausted,
+        "CREDIT_QUOTA_EXCEEDED": CreditQuotaExceeded,
         "OVERLOADED": Overloaded,
         "QUOTA_EXCEEDED": QuotaExceeded,
         "STORAGE_UNAVAILABLE": StorageUnavailable,

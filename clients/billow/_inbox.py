@@ -41,6 +41,15 @@ class AsyncInbox:
                 return
             after = page.last_position
 
+    async def get(self, number: str) -> collection_pb2.GetReceivedInvoiceResponse:
+        """The whole of one received invoice: ``invoice``, ``state``, ``red_total_minor``, ``entry_state``.
+
+        It is there at once after it was issued. Raises InvoiceNotFound, also for an invoice that was issued to a
+        taxpayer id the tenant has not proved; InvalidRequest.
+        """
+        request = collection_pb2.GetReceivedInvoiceRequest(number=number)
+        return await self._caller.unary(self._stub.GetReceivedInvoice, request, timeout_s=self._timeout_s)
+
     async def follow(
         self, buyer_tax_id: str, *, after: int = 0
     ) -> AsyncGenerator[collection_pb2.ReceivedInvoice, None]:
@@ -109,6 +118,10 @@ class Inbox:
     ) -> Iterator[collection_pb2.ReceivedInvoice]:
         """See AsyncInbox.list."""
         return drain(self._thread, self._core.list(buyer_tax_id, after=after, page_size=page_size))
+
+    def get(self, number: str) -> collection_pb2.GetReceivedInvoiceResponse:
+        """See AsyncInbox.get."""
+        return self._thread.run(self._core.get(number))
 
     def follow(self, buyer_tax_id: str, *, after: int = 0) -> Iterator[collection_pb2.ReceivedInvoice]:
         """See AsyncInbox.follow."""

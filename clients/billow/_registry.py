@@ -106,3 +106,25 @@ class AsyncRegistry:
         return self._caller.pages(
             self._stub.ListNumberRanges, request, lambda page: page.number_ranges, timeout_s=self._timeout_s
         )
+
+    async def set_credit_quota(self, seller_id: str, quota_minor: int) -> registry_pb2.CreditQuota:
+        """Lets a seller issue at most ``quota_minor`` a calendar month, without tax; in force at once.
+
+        Beyond it issuing raises CreditQuotaExceeded. What was issued this month counts. Again changes nothing. Raises
+        SellerNotFound, InvalidRequest.
+        """
+        request = registry_pb2.SetCreditQuotaRequest(seller_id=seller_id, quota_minor=quota_minor)
+        response = await self._caller.unary(self._stub.SetCreditQuota, request, timeout_s=self._timeout_s)
+        return response.credit_quota
+
+    async def clear_credit_quota(self, seller_id: str) -> registry_pb2.CreditQuota:
+        """Lets a seller issue any amount. Again changes nothing. Raises SellerNotFound."""
+        request = registry_pb2.ClearCreditQuotaRequest(seller_id=seller_id)
+        response = await self._caller.unary(self._stub.ClearCreditQuota, request, timeout_s=self._timeout_s)
+        return response.credit_quota
+
+    async def get_credit_quota(self, seller_id: str) -> registry_pb2.CreditQuota:
+        """Reads a seller's credit quota and what is used of it this month; ``quota_minor`` is unset without one."""
+        request = registry_pb2.GetCreditQuotaRequest(seller_id=seller_id)
+        response = await self._caller.unary(self._stub.GetCreditQuota, request, timeout_s=self._timeout_s)
+        return response.credit_quota

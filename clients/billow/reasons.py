@@ -49,6 +49,9 @@ REASONS: Mapping[str, ReasonSpec] = MappingProxyType(
         "NUMBER_RANGE_OVERLAPS": ReasonSpec(StatusCode.ALREADY_EXISTS, False),
         "NO_NUMBER_RANGE": ReasonSpec(StatusCode.FAILED_PRECONDITION, False, ("seller_id", "kind")),
         "NUMBER_RANGE_EXHAUSTED": ReasonSpec(StatusCode.FAILED_PRECONDITION, False, ("seller_id", "kind")),
+        "CREDIT_QUOTA_EXCEEDED": ReasonSpec(
+            StatusCode.FAILED_PRECONDITION, False, ("seller_id", "month", "quota_minor", "used_minor", "left_minor")
+        ),
         "OVERLOADED": ReasonSpec(StatusCode.RESOURCE_EXHAUSTED, True),
         "QUOTA_EXCEEDED": ReasonSpec(StatusCode.RESOURCE_EXHAUSTED, True),
         "STORAGE_UNAVAILABLE": ReasonSpec(StatusCode.UNAVAILABLE, True),

@@ -6,9 +6,9 @@ from typing import Final
 
 from core.documents.renderer import DocumentFormat
 
-PDF: Final = DocumentFormat(name="pdf", version=1, media_type="application/pdf", extension="pdf")
-XML: Final = DocumentFormat(name="xml", version=1, media_type="application/xml", extension="xml")
-OFD: Final = DocumentFormat(name="ofd", version=1, media_type="application/ofd", extension="ofd")
+PDF: Final = DocumentFormat(name="pdf", version=2, media_type="application/pdf", extension="pdf")
+XML: Final = DocumentFormat(name="xml", version=2, media_type="application/xml", extension="xml")
+OFD: Final = DocumentFormat(name="ofd", version=2, media_type="application/ofd", extension="ofd")
 UBL: Final = DocumentFormat(name="ubl", version=1, media_type="application/xml", extension="ubl.xml")
 
 FORMATS: Final = {made.name: made for made in (PDF, XML, OFD, UBL)}

@@ -45,7 +45,9 @@ class OfdRenderer:
         face = face_of(invoice)
         placed = plan(face, measure)
         canvas = OfdCanvas(page_height=placed.page_height)
-        PagePainter(canvas=cast("Any", canvas), font="", measure=measure, face=face, plan=placed).draw()
+        painter = PagePainter(canvas=cast("Any", canvas), font="", measure=measure, face=face, plan=placed)
+        painter.begin()
+        painter.draw()
         size = f"{PAGE_WIDTH / MM:.3f} {placed.page_height / MM:.3f}"
         xml = self._attachment.render(invoice)
         parts = {

@@ -16,7 +16,9 @@ from core.documents.formats import PDF
 from core.documents.pdf_attachment import attach
 from core.documents.pdf_layout import PAGE_WIDTH, TEXT_SIZE, plan
 from core.documents.pdf_page import PagePainter
+from core.documents.pdf_signature import PdfSignature
 from core.documents.renderer import DocumentFormat, Renderer
+from core.documents.signing_keys import Keys
 from core.domain.issued_invoice import IssuedInvoiceView
 
 FONT_NAME: Final = "BillowFace"
@@ -26,12 +28,13 @@ class PDFRenderer:
     """The Renderer of PDF. Holds the font, 0.3 s and 30 MB, which it reads at the first document.
 
     `font` is a TrueType file or collection that has the characters of GB 18030's common part; `attachment`, when
-    given, renders what is attached to the document under its number.
+    given, renders what is attached to the document under its number. With `keys` documents are signed.
     """
 
-    def __init__(self, *, font: Path, attachment: Renderer | None = None) -> None:
+    def __init__(self, *, font: Path, attachment: Renderer | None = None, keys: Keys | None = None) -> None:
         self._font = font
         self._attachment = attachment
+        self._keys = keys
         self._widths: dict[str, float] = {}
         self._loaded = False
 
@@ -69,9 +72,15 @@ class PDFRenderer:
         if self._attachment is not None:
             name = f"{face.number}.{self._attachment.format.extension}"
             attach(canvas, name, self._attachment.format.media_type, self._attachment.render(invoice), stamp)
-        PagePainter(canvas=canvas, font=FONT_NAME, measure=self._measure, face=face, plan=placed).draw()
+        key = self._keys.of(invoice.seller.tax_id) if self._keys else None
+        signature = PdfSignature(key=key, stamp=stamp) if key else None
+        painter = PagePainter(canvas=canvas, font=FONT_NAME, measure=self._measure, face=face, plan=placed)
+        painter.begin()
+        if signature:
+            signature.reserve(canvas)
+        painter.draw()
         canvas.save()
-        return out.getvalue()
+        return signature.seal(out.getvalue()) if signature else out.getvalue()
 
     def _measure(self, text: str) -> float:
         widths = self._widths

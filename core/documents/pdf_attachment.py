@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 from reportlab.pdfbase import pdfdoc
 from reportlab.pdfgen.canvas import Canvas
 
 
-class _Catalog(pdfdoc.PDFCatalog):  # type: ignore[misc]  # reportlab has no types
+class _Root(pdfdoc.PDFCatalog):  # type: ignore[misc]  # reportlab has no types
     """The document's root, which may also name associated files."""
 
     __NoDefault__ = (*pdfdoc.PDFCatalog.__NoDefault__, "AF")
@@ -46,10 +47,17 @@ def attach(canvas: Canvas, name: str, media_type: str, data: bytes, stamp: str) 
         }
     )
     reference = document.Reference(file)
-    root = _Catalog()
-    root.__dict__.update(document.Catalog.__dict__)
+    root = extended_root(document)
     root.Names = pdfdoc.PDFDictionary(
         {"EmbeddedFiles": pdfdoc.PDFDictionary({"Names": pdfdoc.PDFArray([pdfdoc.PDFString(name), reference])})}
     )
     root.AF = pdfdoc.PDFArray([reference])
-    document.Catalog = root
+
+
+def extended_root(document: Any) -> Any:
+    """The root of a reportlab document, which may name associated files from now on."""
+    if not isinstance(document.Catalog, _Root):
+        root = _Root()
+        root.__dict__.update(document.Catalog.__dict__)
+        document.Catalog = root
+    return document.Catalog

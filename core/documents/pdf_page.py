@@ -34,9 +34,12 @@ class PagePainter:
         self._face = face
         self._plan = plan
 
+    def begin(self) -> None:
+        """Makes the form of the QR code; what belongs to the first page comes after it."""
+        self._qr()
+
     def draw(self) -> None:
         """Draws all pages."""
-        self._qr()
         count = len(self._plan.pages)
         for index, rows in enumerate(self._plan.pages):
             self._canvas.setLineWidth(0.6)

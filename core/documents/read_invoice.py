@@ -18,6 +18,9 @@ class Refusal(enum.StrEnum):
     MALFORMED = "malformed"  # it is not of the format
     NOT_AN_INVOICE = "not_an_invoice"  # of the format, but without an invoice in it
     INCONSISTENT = "inconsistent"  # what a program reads differs from what people see
+    NO_INVOICE_DATA = "no_invoice_data"  # of the format, for people only: nothing in it for programs
+    ENCRYPTED = "encrypted"  # a password is needed to open it
+    TOO_COSTLY = "too_costly"  # reading it took more time or memory than any invoice does
 
 
 class Unreadable(Exception):

@@ -42,7 +42,7 @@ def attached_xml(data: bytes) -> bytes:
     document_path = resolved("", roots[0].text)
     listed = package.xml(document_path).findtext(f"{{{NAMESPACE}}}Attachments")
     if not listed:
-        raise Unreadable(Refusal.NOT_AN_INVOICE, "the OFD has no attachments")
+        raise Unreadable(Refusal.NO_INVOICE_DATA, "the OFD has no attachments")
     list_path = resolved(document_path, str(listed))
     places = package.xml(list_path).findall(f"{{{NAMESPACE}}}Attachment/{{{NAMESPACE}}}FileLoc")
     if len(places) > limits.OFD_ATTACHMENTS_MAX:
@@ -50,7 +50,7 @@ def attached_xml(data: bytes) -> bytes:
     paths = [resolved(list_path, place.text) for place in places]
     found = [part for part in map(package.part, [path for path in paths if path.lower().endswith(".xml")]) if _is(part)]
     if len(found) != 1:
-        refusal = Refusal.INCONSISTENT if found else Refusal.NOT_AN_INVOICE
+        refusal = Refusal.INCONSISTENT if found else Refusal.NO_INVOICE_DATA
         raise Unreadable(refusal, f"the OFD has {len(found)} invoices attached")
     return found[0]
 

@@ -12,7 +12,8 @@ from typing import Final
 
 from core.documents.formats import XML
 from core.documents.renderer import DocumentFormat
-from core.documents.signing import Signer
+from core.documents.signing import sign_xml
+from core.documents.signing_keys import Keys
 from core.documents.xml_text import EXTENSION, attribute, element
 from core.domain import decimals
 from core.domain.capital import capital
@@ -40,10 +41,10 @@ _ZONE: Final = dt.timezone(dt.timedelta(seconds=CN.utc_offset_s))
 
 
 class CnXmlRenderer:
-    """Writes XML of the `cn` profile, signed when there is a signer; 170 µs for three lines, 2.8 ms signed."""
+    """Writes XML of the `cn` profile, signed when there is a key; 170 µs for three lines, 4 ms signed."""
 
-    def __init__(self, *, signer: Signer | None = None) -> None:
-        self._signer = signer
+    def __init__(self, *, keys: Keys | None = None) -> None:
+        self._keys = keys
 
     @property
     def format(self) -> DocumentFormat:
@@ -53,7 +54,10 @@ class CnXmlRenderer:
     def render(self, invoice: IssuedInvoiceView) -> bytes:
         """Returns the canonical bytes."""
         document = cn_xml(invoice)
-        return document if self._signer is None else self._signer.sign(document, place=SIGNATURE_PLACE)
+        key = self._keys.of(invoice.seller.tax_id) if self._keys else None
+        if key is None:
+            return document
+        return sign_xml(document, key=key, place=SIGNATURE_PLACE, signed_at_s=invoice.issue_time.seconds)
 
 
 def cn_xml(invoice: IssuedInvoiceView) -> bytes:

@@ -22,6 +22,7 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*"
                     r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")  # fmt: skip
 
@@ -86,6 +87,11 @@ def literal_address(host: str) -> str | None:
     # 127.1, 0x7f.1 and 2130706433 are addresses to some resolvers: no public name ends in such a label
     last = host.rstrip(".").rpartition(".")[2].lower()
     return host if last.isdigit() or last.startswith("0x") else None
+
+
+def phone_fault(number: str) -> str:
+    """Returns what is wrong with a telephone number, "" when nothing is: E.164, at most 15 digits."""
+    return "" if _PHONE.fullmatch(number) else "must be a telephone number as +8613800000000 (E.164)"
 
 
 def email_fault(address: str) -> str:

@@ -65,6 +65,11 @@ def headers(secrets: Sequence[bytes], *, message_id: str, timestamp_s: int, body
     }
 
 
+def schedule_length_ms(schedule_ms: Sequence[int]) -> int:
+    """Returns how long the tries of a schedule take at most, their attempts not counted."""
+    return sum(schedule_ms) * (100 + JITTER_PERCENT) // 100
+
+
 def retry_delay_ms(
     tries: int, *, schedule_ms: Sequence[int] = SCHEDULE_MS, below: Callable[[int], int], retry_after_ms: int = 0
 ) -> int | None:

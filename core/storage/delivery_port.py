@@ -18,6 +18,7 @@ class EndpointKind(enum.IntEnum):
     WEBHOOK = 1
     PULL = 2
     EMAIL = 3
+    SMS = 4
 
 
 class EndpointState(enum.IntEnum):
@@ -37,8 +38,10 @@ class DeliveryState(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Somebody who gets a seller's invoices. `target` is a URL, an e-mail address or, for pull, empty.
+    """Somebody who gets a seller's invoices. `target` is a URL, an e-mail address, a telephone number, or empty
+    for pull.
 
+    `formats` names the documents that an e-mail carries, in their order; empty for other kinds.
     `every_invoice` is the standing rule: every invoice issued from `created_at_us` on. `old_secret` is what the secret
     was before it was rotated; it signs too until `old_secret_until_us`.
     """
@@ -57,6 +60,7 @@ class Endpoint:
     failures: int
     open_until_us: int
     created_at_us: int
+    formats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +111,14 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """A delivery leased for one attempt."""
+    """A delivery leased for one attempt. `created_at_us`: when it was first ordered."""
 
     delivery_id: int
     endpoint: Endpoint
     attempts: int
     tries: int
     facts: Facts
+    created_at_us: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +126,8 @@ class Outcome:
     """What came of one attempt, and what follows.
 
     `due_at_us` None: finished, as `state` says. `disable` says why the endpoint is to get nothing more, "" if it is.
-    `open_until_us`: until when the endpoint is left alone.
+    `open_until_us`: until when the endpoint is left alone. `counts`: whether a failure is the receiver's; otherwise it
+    uses up no try of the schedule and says nothing about the endpoint.
     """
 
     delivery_id: int
@@ -131,6 +137,7 @@ class Outcome:
     due_at_us: int | None
     disable: str = ""
     open_until_us: int = 0
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +230,20 @@ class DeliveryQueue(Protocol):
     async def finish(self, owner: str, outcomes: Sequence[Outcome]) -> int:
         """Notes attempts and what follows; returns how many were still leased to `owner`. A lost lease changes nothing.
 
-        A success closes the endpoint's circuit. One transaction; 2 round trips and 2 or 3 for each outcome.
+        A success closes the endpoint's circuit. One transaction; at most 6 round trips and 1 for each endpoint whose
+        failures change.
+        """
+        ...
+
+    async def release(self, owner: str, delivery_ids: Sequence[int]) -> None:
+        """Gives leases of `owner` back: the deliveries are due at once. A lost lease changes nothing. 1 round trip."""
+        ...
+
+    async def give_up(self, *, failures_min: int, due_for_ms: int, items_max: int) -> int:
+        """Fails what has been due for so long at endpoints with so many failures in a row; returns how many.
+
+        Never of pull endpoints, disabled ones, or ones enabled since. What it fails gets an attempt that says why. One
+        transaction; 3 round trips and 3 for each of at most ENDPOINTS_GIVEN_UP_MAX endpoints.
         """
         ...
 

@@ -27,6 +27,7 @@ def endpoint(record: Endpoint, seller_id: str) -> delivery_pb2.Endpoint:
         failures=record.failures,
         paused_until_time=timestamp(record.open_until_us) if record.open_until_us else None,
         create_time=timestamp(record.created_at_us),
+        formats=record.formats,
     )
 
 

@@ -146,7 +146,7 @@ def fill_result(
 
 def about(error: BillowError, request: issuance_pb2.IssueInvoiceRequest) -> BillowError:
     """Completes an error that the store made without knowing the seller's name."""
-    if error.reason not in (Reason.NO_NUMBER_RANGE, Reason.NUMBER_RANGE_EXHAUSTED):
+    if error.reason not in (Reason.NO_NUMBER_RANGE, Reason.NUMBER_RANGE_EXHAUSTED, Reason.CREDIT_QUOTA_EXCEEDED):
         return error
     metadata = {**error.metadata, "seller_id": request.seller_id}
     return BillowError(error.reason, error.message, metadata=metadata)

@@ -7,7 +7,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from billow.registry.v1 import registry_pb2
 from billow.types.v1 import invoice_pb2
 from core.domain.parties import Party
+from core.storage.credit import month_text
 from core.storage.ports import SellerRecord
+from core.storage.quota_port import CreditQuota
 from core.storage.registry_port import ApiKeyRecord, NumberRangeRecord, TenantRecord
 
 
@@ -81,4 +83,15 @@ def number_range(record: NumberRangeRecord, seller_id: str) -> registry_pb2.Numb
         last_number=record.last_number,
         used=record.used,
         create_time=timestamp(record.created_at_us),
+    )
+
+
+def credit_quota(record: CreditQuota, seller_id: str) -> registry_pb2.CreditQuota:
+    """Builds the message of a credit quota."""
+    return registry_pb2.CreditQuota(
+        seller_id=seller_id,
+        month=month_text(record.month),
+        quota_minor=record.quota_minor,
+        used_minor=record.used_minor,
+        left_minor=record.left_minor,
     )

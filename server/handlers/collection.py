@@ -14,16 +14,22 @@ from core.storage.collection_port import Received
 from server.convert.registry import timestamp
 from server.interceptors import Access, Call
 from server.services.collection import CollectionService
+from server.services.received import ReceivedInvoiceService
 
 SERVICE = collection_pb2.DESCRIPTOR.services_by_name["CollectionService"]
-ACCESS = {"ListReceivedInvoices": Access("read"), "StreamReceivedInvoices": Access("read")}
+ACCESS = {
+    "ListReceivedInvoices": Access("read"),
+    "StreamReceivedInvoices": Access("read"),
+    "GetReceivedInvoice": Access("read"),
+}
 
 
 class CollectionHandlers:
     """The methods of billow.collection.v1.CollectionService."""
 
-    def __init__(self, *, collection: CollectionService) -> None:
+    def __init__(self, *, collection: CollectionService, received: ReceivedInvoiceService) -> None:
         self._collection = collection
+        self._received = received
 
     async def ListReceivedInvoices(
         self, request: collection_pb2.ListReceivedInvoicesRequest, call: Call
@@ -52,6 +58,21 @@ class CollectionHandlers:
                 yield collection_pb2.StreamReceivedInvoicesResponse(
                     received_invoices=map(received, found), last_position=position
                 )
+
+    async def GetReceivedInvoice(
+        self, request: collection_pb2.GetReceivedInvoiceRequest, call: Call
+    ) -> collection_pb2.GetReceivedInvoiceResponse:
+        """Reads one received invoice."""
+        found = await self._received.get(call.caller, request.number)
+        issued, red_total_minor = found.row.issued, found.row.red_total_minor
+        return collection_pb2.GetReceivedInvoiceResponse(
+            invoice=invoice_pb2.Invoice.FromString(found.body),
+            body_sha256=issued.body_sha256,
+            state=invoice_pb2.InvoiceState.ValueType(int(state_of(issued.gross_total_minor, red_total_minor))),
+            red_total_minor=red_total_minor,
+            entry_state=entry_pb2.EntryState.ValueType(int(found.entry.state)),
+            entry_period=found.entry.period,
+        )
 
 
 def received(found: Received) -> collection_pb2.ReceivedInvoice:

@@ -41,6 +41,7 @@ class DeliveryHandlers:
             kind=request.kind,
             target=request.target,
             every_invoice=request.every_invoice,
+            formats=request.formats,
         )
         secret = secret_text(made.secret) if made.secret else ""
         return delivery_pb2.CreateEndpointResponse(endpoint=delivery.endpoint(made, seller_id), secret=secret)

@@ -1,11 +1,12 @@
 # ruff: noqa: N802 -- the methods are called as in the contract
-"""RegistryService: tenants, API keys, sellers, number ranges. Round trips as the methods of RegistryService say."""
+"""RegistryService: tenants, API keys, sellers, number ranges, credit quotas. Round trips as its services say."""
 
 from __future__ import annotations
 
 from billow.registry.v1 import registry_pb2
 from server.convert import registry
 from server.interceptors import Access, Call
+from server.services.credit_quota import CreditQuotaService
 from server.services.registry import RegistryService
 
 SERVICE = registry_pb2.DESCRIPTOR.services_by_name["RegistryService"]
@@ -20,14 +21,18 @@ ACCESS = {
     "ListSellers": Access("registry"),
     "AddNumberRange": Access("registry"),
     "ListNumberRanges": Access("registry"),
+    "SetCreditQuota": Access("registry"),
+    "ClearCreditQuota": Access("registry"),
+    "GetCreditQuota": Access("registry"),
 }
 
 
 class RegistryHandlers:
     """The methods of billow.registry.v1.RegistryService."""
 
-    def __init__(self, *, registry: RegistryService) -> None:
+    def __init__(self, *, registry: RegistryService, quotas: CreditQuotaService) -> None:
         self._registry = registry
+        self._quotas = quotas
 
     async def CreateTenant(
         self,
@@ -121,3 +126,25 @@ class RegistryHandlers:
         )
         ranges = [registry.number_range(item, request.seller_id) for item in page.items]
         return registry_pb2.ListNumberRangesResponse(number_ranges=ranges, next_page_token=page.next_page_token)
+
+    async def SetCreditQuota(
+        self, request: registry_pb2.SetCreditQuotaRequest, call: Call
+    ) -> registry_pb2.SetCreditQuotaResponse:
+        """Sets a credit quota."""
+        quota_minor = request.quota_minor if request.HasField("quota_minor") else None
+        quota = await self._quotas.set(call.caller, seller_id=request.seller_id, quota_minor=quota_minor)
+        return registry_pb2.SetCreditQuotaResponse(credit_quota=registry.credit_quota(quota, request.seller_id))
+
+    async def ClearCreditQuota(
+        self, request: registry_pb2.ClearCreditQuotaRequest, call: Call
+    ) -> registry_pb2.ClearCreditQuotaResponse:
+        """Takes a credit quota away."""
+        quota = await self._quotas.clear(call.caller, seller_id=request.seller_id)
+        return registry_pb2.ClearCreditQuotaResponse(credit_quota=registry.credit_quota(quota, request.seller_id))
+
+    async def GetCreditQuota(
+        self, request: registry_pb2.GetCreditQuotaRequest, call: Call
+    ) -> registry_pb2.GetCreditQuotaResponse:
+        """Reads a credit quota."""
+        quota = await self._quotas.get(call.caller, seller_id=request.seller_id)
+        return registry_pb2.GetCreditQuotaResponse(credit_quota=registry.credit_quota(quota, request.seller_id))

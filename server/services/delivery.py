@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from core import limits
-from core.domain.destinations import Guard, email_fault, url_fault
+from core.domain.destinations import Guard, email_fault, phone_fault, url_fault
 from core.domain.errors import BillowError, Reason, Violation
 from core.domain.webhooks import ROTATION_MS, SECRET_BYTES
 from core.storage.delivery_port import (
@@ -38,6 +38,8 @@ from server.services.sellers import SellerDirectory
 ENDPOINT_ID_FORM: Final = re.compile(r"[0-9a-f]{16}")
 DELIVERY_ID_FORM: Final = re.compile(r"dlv_([1-9][0-9]{0,18})")
 BY_HAND: Final = "disabled by DisableEndpoint"
+FORMATS_OFFERED: Final = ("pdf", "xml", "ofd")
+FORMATS_DEFAULT: Final = ("pdf", "xml")
 LEASE_MS_DEFAULT: Final = 60_000
 LEASE_MS_MIN: Final = 1_000
 
@@ -46,11 +48,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What targets may be: which addresses, whether plain http, whether there is a relay for e-mail."""
+    """What targets may be: which addresses, whether plain http; whether there is a mail relay, a gateway for SMS."""
 
     guard: Guard
     allow_http: bool
     email: bool
+    sms: bool = False
 
 
 class DeliveryService:
@@ -87,10 +90,19 @@ class DeliveryService:
 
     # --- endpoints ------------------------------------------------------------------------------------------------
     async def create_endpoint(
-        self, caller: Caller, *, seller_id: str, kind: int, target: str, every_invoice: bool
+        self,
+        caller: Caller,
+        *,
+        seller_id: str,
+        kind: int,
+        target: str,
+        every_invoice: bool,
+        formats: Sequence[str] = (),
     ) -> tuple[Endpoint, str]:
         """Creates an endpoint; raises SELLER_NOT_FOUND, ENDPOINTS_EXHAUSTED. 2 round trips. Returns the seller's id."""
-        refuse(self._target_faults(kind, target))
+        refuse([*self._target_faults(kind, target), *_format_faults(kind, formats)])
+        if kind == EndpointKind.EMAIL:
+            formats = formats or FORMATS_DEFAULT
         seller = await self._seller(caller, seller_id)
         endpoint = Endpoint(
             endpoint_key=0,
@@ -107,6 +119,7 @@ class DeliveryService:
             failures=0,
             open_until_us=0,
             created_at_us=self._now_us(),
+            formats=tuple(formats),
         )
         return await self._store.create_endpoint(endpoint), seller.seller_id
 
@@ -119,10 +132,14 @@ class DeliveryService:
                 fault = email_fault(target) if self._targets.email else ""
                 if not self._targets.email:
                     return [Violation("kind", "EMAIL_OFF", "no mail relay is set up on this platform")]
+            case EndpointKind.SMS:
+                fault = phone_fault(target) if self._targets.sms else ""
+                if not self._targets.sms:
+                    return [Violation("kind", "SMS_OFF", "no gateway for text messages is set up on this platform")]
             case EndpointKind.PULL:
                 fault = "must be empty for pull" if target else ""
             case _:
-                return [Violation("kind", "KIND_REQUIRED", "must be webhook, pull or email")]
+                return [Violation("kind", "KIND_REQUIRED", "must be webhook, pull, email or sms")]
         return [Violation("target", "TARGET_FORM", fault)] if fault else []
 
     async def list_endpoints(
@@ -287,6 +304,17 @@ def _require_kind(endpoint: Endpoint, kind: EndpointKind) -> None:
     if endpoint.kind is not kind:
         words = f"must be a {kind.name.lower()} endpoint, not {endpoint.kind.name.lower()}"
         refuse([Violation("endpoint_id", "ENDPOINT_KIND", words)])
+
+
+def _format_faults(kind: int, formats: Sequence[str]) -> list[Violation]:
+    """Checks which documents an e-mail is to carry."""
+    if formats and kind != EndpointKind.EMAIL:
+        return [Violation("formats", "FORMATS_NOT_ALLOWED", "are for e-mail only")]
+    if set(formats) - set(FORMATS_OFFERED):
+        return [Violation("formats", "FORMAT_UNKNOWN", f"must be of {', '.join(FORMATS_OFFERED)}")]
+    if len(set(formats)) != len(formats):
+        return [Violation("formats", "FORMAT_TWICE", "must be different")]
+    return []
 
 
 def _number_faults(number: str) -> list[Violation]:

@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Protocol
 
-from core import limits
-from core.documents.renderer import DocumentFormat, NotRenderable
-from core.domain.errors import BillowError, Reason, Violation
-from core.storage.ports import InvoiceRow, ObjectMissing, ObjectStore
+from core.documents.renderer import DocumentFormat
+from core.domain.errors import Violation
+from core.storage.ports import InvoiceRow, ObjectStore
+from press.kept import KeptDocuments, Press
 from server.services.auth import Caller
 from server.services.registry_rules import refuse
 
-LOG = logging.getLogger(__name__)
-
-PREFIX: Final = "documents"
-STORE_WAIT_S: Final = 2  # for the object store, before a document is rendered or answered without it
-DAY_US: Final = 86_400 * 1_000_000
-
-Result = TypeVar("Result")
-
-
-class Press(Protocol):
-    """Renders outside the event loop, in processes of its own."""
-
-    async def render(self, format_name: str, body: bytes) -> bytes:
-        """Renders a canonical body. Raises OVERLOADED at once when too much waits, NotRenderable."""
-        ...
-
 
 class Invoices(Protocol):
-    """What is needed of ReadingService."""
+    """What is needed of `server.services.received.EitherSide`: who asks decides what is there (P8)."""
 
     async def find_invoice(self, caller: Caller, number: str) -> tuple[InvoiceRow, str]:
-        """Finds an invoice of the caller's tenant; raises INVALID_REQUEST, INVOICE_NOT_FOUND."""
+        """Finds an invoice that the caller's tenant may read; raises INVALID_REQUEST, INVOICE_NOT_FOUND."""
         ...
 
     async def read_body(self, row: InvoiceRow) -> bytes:
@@ -56,7 +38,7 @@ class Document:
 
 
 class DocumentService:
-    """Gives out documents of the caller's tenant (P8).
+    """Gives out documents of the invoices that the caller's tenant issued, or received (P8).
 
     An issued invoice never changes (P4) and rendering is deterministic, so a document has one content for ever and
     two renderings at once do no harm. The object store is not needed: while it is away (or slower than 2 s) documents
@@ -75,18 +57,17 @@ class DocumentService:
         now_us: Callable[[], int],
     ) -> None:
         self._invoices = invoices
-        self._press = press
-        self._objects = objects
+        self._kept = KeptDocuments(press=press, objects=objects, retention_days=retention_days, now_us=now_us)
         self._formats = formats
-        self._retention_us = retention_days * DAY_US
-        self._now_us = now_us
 
-    async def get_document(self, caller: Caller, *, number: str, format_name: str) -> Document:
-        """Reads or renders a document.
+    async def get_document(
+        self, caller: Caller, *, number: str, format_name: str, must_be_kept: bool = False
+    ) -> Document:
+        """Reads or renders a document; with `must_be_kept` one that is in the object store now.
 
         Raises INVALID_REQUEST, INVOICE_NOT_FOUND, OVERLOADED, DOCUMENT_NOT_RENDERABLE, STORAGE_UNAVAILABLE when the
-        body cannot be had. 1 round trip to a replica and 1 to the object store for a document that is kept; else the
-        trips of the body and 2 more to the object store.
+        body cannot be had, or the document not be kept though it must. 1 round trip to a replica and 1 to the object
+        store for a document that is kept; else the trips of the body and 2 more to the object store.
         """
         made = self._formats.get(format_name)
         if made is None:
@@ -94,50 +75,7 @@ class DocumentService:
             refuse([Violation("format", "FORMAT_UNKNOWN" if format_name else "REQUIRED", words)])
             raise AssertionError("refuse raises")
         row, _ = await self._invoices.find_invoice(caller, number)
-        key = key_of(made, number)
-        content, store_answers = await self._kept(key)
-        if content is None:
-            body = await self._invoices.read_body(row)
-            try:
-                content = await self._press.render(made.name, body)
-            except NotRenderable as error:
-                raise not_renderable(number, made.name, str(error)) from error
-            if len(content) > limits.DOCUMENT_BYTES_MAX:
-                raise not_renderable(number, made.name, "the document is larger than a message may be")
-            if store_answers:
-                await self._keep(key, content)
+        content = await self._kept.content(
+            made, number, lambda: self._invoices.read_body(row), must_be_kept=must_be_kept
+        )
         return Document(made, f"{number}.{made.extension}", content, hashlib.sha256(content).digest())
-
-    async def _kept(self, key: str) -> tuple[bytes | None, bool]:
-        """Reads what was kept, and tells whether the store answers."""
-        try:
-            read = self._objects.read(key, start=0, length=limits.DOCUMENT_BYTES_MAX)
-            return await _soon(read), True
-        except ObjectMissing:
-            return None, True
-        except (BillowError, TimeoutError) as error:
-            LOG.warning("documents are rendered without the object store: %s", error)
-            return None, False
-
-    async def _keep(self, key: str, content: bytes) -> None:
-        """Keeps a document; when that fails it is rendered again next time."""
-        try:
-            await _soon(self._objects.put(key, content, retain_until_us=self._now_us() + self._retention_us))
-        except (BillowError, TimeoutError) as error:
-            LOG.warning("a document could not be kept: %s", error, extra={"key": key})
-
-
-def key_of(made: DocumentFormat, number: str) -> str:
-    """The key of a document; what is under it never changes."""
-    return f"{PREFIX}/{made.name}/{made.version}/{number}.{made.extension}"
-
-
-def not_renderable(number: str, format_name: str, why: str) -> BillowError:
-    """The error for an invoice that a format cannot express."""
-    return BillowError(Reason.DOCUMENT_NOT_RENDERABLE, why, metadata={"number": number, "format": format_name})
-
-
-async def _soon(work: Awaitable[Result]) -> Result:
-    """Waits for the object store, but not for long; raises TimeoutError."""
-    async with asyncio.timeout(STORE_WAIT_S):
-        return await work

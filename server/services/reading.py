@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
 from core import limits
-from core.domain import body, taxpayer_id
+from core.domain import taxpayer_id
 from core.domain.errors import BillowError, Reason, Violation
 from core.domain.verification import NUMBER_FORM
-from core.storage import block
-from core.storage.ports import BatchRow, InvoiceReader, InvoiceRow, Issued, ListFilter, Segment, SellerRecord
+from core.storage.bodies import Bodies
+from core.storage.ports import InvoiceReader, InvoiceRow, Issued, ListFilter, Segment, SellerRecord
 from server.services import paging
 from server.services.auth import Caller
 from server.services.paging import Page
@@ -25,14 +23,9 @@ from server.services.sellers import SellerDirectory
 
 TIME_MAX_US: Final = 253_402_300_800 * 1_000_000  # the year 10,000
 SETTLED_US: Final = 5_000_000  # what is so old is on every replica that is fresh enough to be asked
-UNPACK_IN_THREAD_BYTES: Final = 64 * 1024  # compressed; unpacking more would hold the event loop for a millisecond
 REQUEST_ID_FORM: Final = re.compile(rf"[\x20-\x7e]{{1,{limits.REQUEST_ID_CHARS_MAX}}}")
 
 Found = TypeVar("Found")
-
-
-class BodyCorrupt(Exception):
-    """A stored body is not what was issued: its digest differs, or it is not where it should be (P4)."""
 
 
 class SegmentBodies(Protocol):
@@ -91,7 +84,13 @@ class ReadingService:
     ) -> None:
         self._primary = primary
         self._replicas = replicas
-        self._segments = segments
+        self._bodies = Bodies(
+            batch=lambda batch_id: self._either(lambda reader: reader.batch(batch_id)),
+            segment=lambda segment_id: self._either(lambda reader: reader.segment(segment_id)),
+            archived=lambda segment, place: patiently(
+                lambda: segments.read_body(segment, place), wait_max_ms=wait_max_ms
+            ),
+        )
         self._sellers = sellers
         self._now_us = now_us
         self._wait_max_ms = wait_max_ms
@@ -110,9 +109,7 @@ class ReadingService:
         Raises INVALID_REQUEST, INVOICE_NOT_FOUND. 1 round trip to a replica, 1 more to the primary when it has not
         got the invoice yet, 1 more for a seller not seen lately.
         """
-        if not NUMBER_FORM.fullmatch(number):
-            words = f"must be {limits.NUMBER_CHARS} digits"
-            refuse([Violation("number", "NUMBER_FORM" if number else "REQUIRED", words)])
+        require_number(number)
         found = await self.invoice_of_any(number)
         if found is None or found[1].tenant_key != caller.tenant_key:
             raise invoice_not_found(number)
@@ -209,27 +206,14 @@ class ReadingService:
         Raises BodyCorrupt. 1 round trip to a replica or the primary, for an archived body 1 more and 1 or 2 to the
         object store.
         """
-        batch = await self._either(lambda reader: reader.batch(row.batch_id))
-        if batch is None:
-            raise BodyCorrupt(f"invoice {row.issued.number} has no batch {row.batch_id}")
-        if batch.block is not None:
-            found = await _from_block(batch.block, row)
-        else:
-            found = await self._from_segment(batch, row)
-        if hashlib.sha256(found).digest() != row.issued.body_sha256:
-            raise BodyCorrupt(f"the body of invoice {row.issued.number} is not the one issued")
-        return found
+        return await self._bodies.read(row)
 
-    async def _from_segment(self, batch: BatchRow, row: InvoiceRow) -> bytes:
-        """Reads a body that has been moved into a segment."""
-        segment_id, segment_row = batch.segment_id, batch.segment_row
-        if segment_id is None or segment_row is None:
-            raise BodyCorrupt(f"batch {batch.batch_id} is neither here nor archived")
-        segment = await self._either(lambda reader: reader.segment(segment_id))
-        if segment is None:
-            raise BodyCorrupt(f"batch {batch.batch_id} is in segment {segment_id}, which does not exist")
-        place = segment_row + row.batch_position
-        return await patiently(lambda: self._segments.read_body(segment, place), wait_max_ms=self._wait_max_ms)
+
+def require_number(number: str) -> None:
+    """Raises INVALID_REQUEST for what is no invoice number."""
+    if not NUMBER_FORM.fullmatch(number):
+        words = f"must be {limits.NUMBER_CHARS} digits"
+        refuse([Violation("number", "NUMBER_FORM" if number else "REQUIRED", words)])
 
 
 def invoice_not_found(number: str) -> BillowError:
@@ -239,15 +223,6 @@ def invoice_not_found(number: str) -> BillowError:
 
 async def _one(reader: InvoiceReader, number: str) -> InvoiceRow | None:
     return (await reader.by_number((number,))).get(number)
-
-
-async def _from_block(packed: bytes, row: InvoiceRow) -> bytes:
-    """Takes a body out of its block; large ones in a thread."""
-    if len(packed) > UNPACK_IN_THREAD_BYTES:
-        unpacked = await asyncio.to_thread(block.unpack, packed)
-    else:
-        unpacked = block.unpack(packed)
-    return unpacked.bodies[row.batch_position] + body.suffix(row.issued.issued_at_us, row.issued.number)
 
 
 def _faults(wanted: Wanted) -> list[Violation]:

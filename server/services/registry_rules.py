@@ -37,6 +37,7 @@ class RegistryRule(enum.StrEnum):
     NUMBER_FORM = "NUMBER_FORM"
     RANGE_ORDER = "RANGE_ORDER"
     RANGE_HEAD = "RANGE_HEAD"
+    AMOUNT_RANGE = "AMOUNT_RANGE"
 
 
 def refuse(violations: Sequence[Violation]) -> None:

@@ -71,10 +71,25 @@ class VerificationService:
         """
         result = verification.before_lookup(check, self._today())
         if result is None:
-            entry = await self._singles.get(check.number)
+            entry = await self.find(check.number)
             result = verification.NOT_FOUND if entry is None else verification.compare(check, entry)
         self._metrics.verified(Outcome(result[0]).name, 1)
         return result
+
+    async def find(self, number: str) -> VerificationEntry | None:
+        """Finds what checking an invoice needs to know of it; None: no such invoice, on the primary's word (P7).
+
+        Raises OVERLOADED when too many checks wait. Round trips as `verify`.
+        """
+        return await self._singles.get(number)
+
+    async def may_check_publicly(self, number: str) -> bool:
+        """Counts one more check of an invoice that exists for a caller without a key; False: too many today.
+
+        1 round trip to the cache.
+        """
+        (count,) = await self._cache.count_public_checks((number,), self._today())
+        return count <= limits.PUBLIC_CHECKS_A_DAY_MAX
 
     async def verify_publicly(self, check: Check) -> Result:
         """Checks number, date and total for a caller without a key, at most PUBLIC_CHECKS_A_DAY_MAX times a day.
@@ -85,16 +100,14 @@ class VerificationService:
         if verification.needs_key(check):
             words = "without an API key only number, issue_date and gross_total_minor can be checked"
             raise BillowError(Reason.API_KEY_MISSING, words)
-        today = self._today()
-        result = verification.before_lookup(check, today)
+        result = verification.before_lookup(check, self._today())
         if result is None:
-            entry = await self._singles.get(check.number)
+            entry = await self.find(check.number)
             if entry is None:
                 result = verification.NOT_FOUND
             else:
-                (count,) = await self._cache.count_public_checks((check.number,), today)
-                too_many = count > limits.PUBLIC_CHECKS_A_DAY_MAX
-                result = verification.TOO_MANY_CHECKS if too_many else verification.compare(check, entry)
+                allowed = await self.may_check_publicly(check.number)
+                result = verification.compare(check, entry) if allowed else verification.TOO_MANY_CHECKS
         self._metrics.verified(Outcome(result[0]).name, 1)
         return result
 

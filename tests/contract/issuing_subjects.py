@@ -11,10 +11,13 @@ from core.settings import MySQLSettings
 from core.storage import block
 from core.storage.allocation import RangeState
 from core.storage.memory.issuing import MemoryIssuingStore
+from core.storage.memory.quotas import MemoryQuotaStore
 from core.storage.memory.tables import MemoryTables
 from core.storage.mysql.issuing import MySQLIssuingStore
 from core.storage.mysql.pool import Node, Primary
+from core.storage.mysql.quotas import MySQLQuotaStore
 from core.storage.ports import BatchRow, IssuingStore
+from core.storage.quota_port import QuotaStore
 from tests.support.invoices import tax_id
 from tests.support.issuing import TestIssuer, TestSeller
 
@@ -28,18 +31,25 @@ def now_us() -> int:
 
 
 class Subject(Protocol):
-    """A store with what the tests need to prepare and to look behind it."""
+    """A store with what the tests need to prepare and to look behind it. `shift_us`: how far its clock is ahead."""
+
+    shift_us: int
 
     @property
     def store(self) -> IssuingStore:
         """The store."""
         ...
 
+    @property
+    def quotas(self) -> QuotaStore:
+        """The credit quotas of its sellers."""
+        ...
+
     async def seller(self, *, ranges: Sequence[int] = (1_000_000,)) -> TestSeller:
         """Registers a seller with ranges of these sizes for general invoices."""
         ...
 
-    async def add_range(self, seller: TestSeller, size: int) -> None:
+    async def add_range(self, seller: TestSeller, size: int, *, kind: int = GENERAL) -> None:
         """Adds another range."""
         ...
 
@@ -62,8 +72,10 @@ class MySQLSubject:
     def __init__(self, settings: MySQLSettings) -> None:
         self._settings = settings
         self._nodes: list[Node] = []
+        self.shift_us = 0
         self.store = self.another_store()
         self.primary = Primary(self._node(multi_statements=False))
+        self.quotas = MySQLQuotaStore(primary=lambda: self.primary, now_us=self._now_us)
         self._issuer = TestIssuer(primary=self.primary, store=self.store)
 
     def _node(self, *, multi_statements: bool) -> Node:
@@ -71,23 +83,26 @@ class MySQLSubject:
         self._nodes.append(node)
         return node
 
+    def _now_us(self) -> int:
+        return now_us() + self.shift_us
+
     def another_store(self) -> MySQLIssuingStore:
         """A store with connections of its own."""
         primary = Primary(self._node(multi_statements=True))
-        return MySQLIssuingStore(primary=lambda: primary, now_us=now_us, away_wait_ms=AWAY_WAIT_MS)
+        return MySQLIssuingStore(primary=lambda: primary, now_us=self._now_us, away_wait_ms=AWAY_WAIT_MS)
 
     async def seller(self, *, ranges: Sequence[int] = (1_000_000,)) -> TestSeller:
         """Registers a seller by SQL."""
         return await self._issuer.seller(ranges=ranges)
 
-    async def add_range(self, seller: TestSeller, size: int) -> None:
+    async def add_range(self, seller: TestSeller, size: int, *, kind: int = GENERAL) -> None:
         """Adds a range behind the last."""
         first, count = (await self.ranges(seller))[-1]
         start = first + count + 10
         await self.primary.rows(
             "INSERT INTO number_ranges (seller_key, kind, first_number, last_number, size, created_at_us)"
             " VALUES (%s, %s, %s, %s, %s, %s)",
-            (seller.seller_key, GENERAL, f"{start:020d}", f"{start + size - 1:020d}", size, now_us()),
+            (seller.seller_key, kind, f"{start:020d}", f"{start + size - 1:020d}", size, now_us()),
         )
 
     async def ranges(self, seller: TestSeller) -> list[tuple[int, int]]:
@@ -118,12 +133,17 @@ class MemorySubject:
     def __init__(self) -> None:
         self._tables = MemoryTables()
         self._sellers = 0
+        self.shift_us = 0
         self.store = self.another_store()
+        self.quotas = MemoryQuotaStore(tables=self._tables, now_us=self._now_us)
+
+    def _now_us(self) -> int:
+        return now_us() + self.shift_us
 
     def another_store(self) -> MemoryIssuingStore:
         """The same store: in memory there is only one."""
         if not hasattr(self, "store"):
-            return MemoryIssuingStore(tables=self._tables, now_us=now_us)
+            return MemoryIssuingStore(tables=self._tables, now_us=self._now_us)
         return self.store
 
     async def seller(self, *, ranges: Sequence[int] = (1_000_000,)) -> TestSeller:
@@ -134,10 +154,10 @@ class MemorySubject:
             await self.add_range(seller, size)
         return seller
 
-    async def add_range(self, seller: TestSeller, size: int) -> None:
+    async def add_range(self, seller: TestSeller, size: int, *, kind: int = GENERAL) -> None:
         """Adds a range behind the last."""
-        states = self._tables.ranges.setdefault((seller.seller_key, GENERAL), [])
-        start = 26 * 10**18 + seller.seller_key * 10**12
+        states = self._tables.ranges.setdefault((seller.seller_key, kind), [])
+        start = 26 * 10**18 + seller.seller_key * 10**12 + kind * 10**11
         if states:
             start = states[-1].first_number + states[-1].size + 10
         range_id = 1 + sum(map(len, self._tables.ranges.values()))

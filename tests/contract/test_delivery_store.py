@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -214,3 +215,90 @@ async def test_endpoints_are_listed_rotated_and_bounded(subject: DeliverySubject
     stored = await subject.store.endpoint(made[0].endpoint_id)
     assert stored is not None
     assert (stored.secret, stored.old_secret, stored.old_secret_until_us) == (b"n" * 32, made[0].secret, 77)
+
+
+async def test_many_outcomes_at_once_are_noted_in_their_order(subject: DeliverySubject) -> None:
+    seller = await subject.seller()
+    endpoint = await subject.store.create_endpoint(endpoint_of(seller))
+    await subject.issue(seller, 4)
+    await subject.queue.fan_out(batches_max=10)
+    first, second, third, fourth = await subject.queue.claim(
+        endpoint.endpoint_key, owner="a", items_max=4, lease_ms=LEASE_MS
+    )
+    later = now_us() + 10**9
+    outcomes = [
+        outcome(first, delivered=False, due_at_us=later, open_until_us=later),
+        outcome(second, delivered=True),
+        outcome(third, delivered=False, due_at_us=later),
+        outcome(fourth, delivered=False, due_at_us=later, counts=False),
+    ]
+    assert await subject.queue.finish("b", outcomes) == 0
+    assert await subject.queue.finish("a", outcomes) == 4
+    stored = await subject.store.endpoint(endpoint.endpoint_id)
+    assert stored is not None
+    assert (stored.failures, stored.open_until_us) == (1, 0)
+    found = {item.delivery_id: item for item in await all_of(subject, seller)}
+    assert [(found[due.delivery_id].tries, found[due.delivery_id].attempts) for due in (first, second, third)] == [
+        (1, 1)
+    ] * 3
+    assert (found[fourth.delivery_id].tries, found[fourth.delivery_id].attempts) == (0, 1)
+    assert found[second.delivery_id].finished_at_us == outcomes[1].attempt.at_us + 5
+    assert [found[due.delivery_id].due_at_us for due in (first, second, third, fourth)] == [later, None, later, later]
+
+
+async def test_words_longer_than_their_column_are_cut_between_characters(subject: DeliverySubject) -> None:
+    seller = await subject.seller()
+    endpoint = await subject.store.create_endpoint(endpoint_of(seller))
+    await subject.issue(seller, 1)
+    await subject.queue.fan_out(batches_max=10)
+    (due,) = await subject.queue.claim(endpoint.endpoint_key, owner="a", items_max=1, lease_ms=LEASE_MS)
+    made = outcome(due, delivered=False)
+    made = dataclasses.replace(made, attempt=dataclasses.replace(made.attempt, detail="不" * 200))
+    await subject.queue.finish("a", [made])
+    (attempt,) = await subject.store.attempts(due.delivery_id)
+    assert set(attempt.detail) == {"不"}
+
+
+async def test_what_is_given_back_is_due_at_once_and_only_ones_own(subject: DeliverySubject) -> None:
+    seller = await subject.seller()
+    endpoint = await subject.store.create_endpoint(endpoint_of(seller))
+    await subject.issue(seller, 2)
+    await subject.queue.fan_out(batches_max=10)
+    claimed = await subject.queue.claim(endpoint.endpoint_key, owner="a", items_max=2, lease_ms=LEASE_MS)
+    ids = [due.delivery_id for due in claimed]
+    await subject.queue.release("b", ids)
+    assert await subject.queue.claim(endpoint.endpoint_key, owner="b", items_max=2, lease_ms=LEASE_MS) == []
+    await subject.queue.release("a", ids[:1])
+    await asyncio.sleep(0.01)
+    (again,) = await subject.queue.claim(endpoint.endpoint_key, owner="b", items_max=2, lease_ms=LEASE_MS)
+    assert (again.delivery_id, again.attempts, again.tries) == (ids[0], 0, 0)
+
+
+async def test_what_waits_for_an_endpoint_that_does_not_recover_is_given_up(subject: DeliverySubject) -> None:
+    seller = await subject.seller()
+    failing = await subject.store.create_endpoint(endpoint_of(seller))
+    await subject.store.create_endpoint(endpoint_of(seller))  # works: what waits for it is not late
+    await subject.issue(seller, 3)
+    await subject.queue.fan_out(batches_max=10)
+    (due,) = await subject.queue.claim(failing.endpoint_key, owner="a", items_max=1, lease_ms=LEASE_MS)
+    await subject.queue.finish("a", [outcome(due, delivered=False, due_at_us=now_us() + 10**9)])
+    await asyncio.sleep(0.05)
+    assert await subject.queue.give_up(failures_min=2, due_for_ms=20, items_max=10) == 0
+    assert await subject.queue.give_up(failures_min=1, due_for_ms=3_600_000, items_max=10) == 0
+    assert await subject.queue.give_up(failures_min=1, due_for_ms=20, items_max=1) == 1
+    assert await subject.queue.give_up(failures_min=1, due_for_ms=20, items_max=10) == 1
+    own = [item for item in await all_of(subject, seller) if item.endpoint_id == failing.endpoint_id]
+    states = {item.delivery_id: item.state for item in own}
+    assert states.pop(due.delivery_id) is DeliveryState.PENDING  # its next try is still to come
+    assert set(states.values()) == {DeliveryState.FAILED}
+    (attempt,) = await subject.store.attempts(next(iter(states)))
+    assert (attempt.delivered, attempt.detail.startswith("given up")) == (False, True)
+
+
+async def test_an_endpoint_keeps_its_formats_in_their_order(subject: DeliverySubject) -> None:
+    seller = await subject.seller()
+    wanted = dataclasses.replace(endpoint_of(seller, kind=EndpointKind.EMAIL), formats=("ofd", "pdf"))
+    made = await subject.store.create_endpoint(wanted)
+    assert made.formats == ("ofd", "pdf")
+    plain = await subject.store.create_endpoint(endpoint_of(seller))
+    assert plain.formats == ()

@@ -11,21 +11,25 @@ from typing import Protocol
 
 import pytest
 
+from core.domain.entry import Change, Entry, EntryState
 from core.domain.errors import BillowError, Reason
 from core.domain.kinds import InvoiceColor, LineType
 from core.domain.red_letter import BlueLine, LineWish, RedExtent, Sums, Wish, decide
 from core.settings import load
 from core.storage.allocation import RangeState
+from core.storage.entry_port import EntryStore, TaxIdStore
+from core.storage.memory.entries import MemoryEntryStore, MemoryTaxIdStore
 from core.storage.memory.issuing import MemoryIssuingStore
 from core.storage.memory.reader import MemoryInvoiceReader
 from core.storage.memory.red_letter import MemoryFormStore, MemoryRedStore
 from core.storage.memory.registry import MemoryRegistryStore
 from core.storage.memory.tables import MemoryTables
-from core.storage.mysql.entries import MySQLBookedInvoices
+from core.storage.mysql.entries import MySQLBookedInvoices, MySQLEntryStore
 from core.storage.mysql.pool import Node, Primary
 from core.storage.mysql.reader import PrimaryReader
 from core.storage.mysql.red_forms import MySQLFormStore
 from core.storage.mysql.red_letter import MySQLRedStore
+from core.storage.mysql.tax_ids import MySQLTaxIdStore
 from core.storage.ports import InvoiceReader, Issued
 from core.storage.red_letter_port import Form, FormFilter, FormState, FormStore, RedDraft, RedShape, RedStore
 from stack import Stack
@@ -34,6 +38,7 @@ from tests.support.invoices import tax_id
 from tests.support.issuing import LINE_NET, LINE_TAX, TestSeller
 
 LINE = LINE_NET + LINE_TAX
+BUYER = 4_000_000_000  # a tenant that no other test has
 RED_OFFSET = 5 * 10**11  # red ranges lie behind the blue ones of a seller
 
 
@@ -44,9 +49,32 @@ class Subject(Protocol):
 
     async def seller(self, *, red_numbers: int = 1_000) -> TestSeller: ...
     async def blue(self, seller: TestSeller, request_id: str, *, lines: int = 3) -> Issued: ...
-    async def book(self, number: str) -> None: ...
+    async def book(self, blue: Issued) -> None: ...
+    async def unbook(self, blue: Issued) -> None: ...
     def another(self) -> RedStore: ...
     async def close(self) -> None: ...
+
+
+class Buyer:
+    """Enters invoices and withdraws them as whoever they are issued to: red-lettering must see it."""
+
+    def __init__(self, tax_ids: TaxIdStore, entries: EntryStore) -> None:
+        self._tax_ids = tax_ids
+        self._entries = entries
+
+    async def book(self, blue: Issued) -> None:
+        await self._tax_ids.claim(BUYER, blue.buyer_tax_id, now_us=1)
+        await self._tax_ids.confirm(BUYER, blue.buyer_tax_id, now_us=1)
+        await self._change(blue, EntryState.DEDUCTIBLE, 202601)
+
+    async def unbook(self, blue: Issued) -> None:
+        await self._change(blue, EntryState.WITHDRAWN, 0)
+
+    async def _change(self, blue: Issued, state: EntryState, period: int) -> None:
+        (entry,) = await self._entries.change(
+            BUYER, [Change(f"{blue.number}-{period}", blue.number, state, period, "")]
+        )
+        assert isinstance(entry, Entry)
 
 
 class Memory:
@@ -56,6 +84,8 @@ class Memory:
         self.reds: RedStore = self.another()
         self.forms: FormStore = MemoryFormStore(tables=self._tables)
         self.reader: InvoiceReader = MemoryInvoiceReader(tables=self._tables, registry=MemoryRegistryStore())
+        tax_ids = MemoryTaxIdStore()
+        self._buyer = Buyer(tax_ids, MemoryEntryStore(tables=self._tables, tax_ids=tax_ids, now_us=now_us))
 
     def another(self) -> RedStore:
         if not hasattr(self, "reds"):
@@ -76,8 +106,11 @@ class Memory:
         assert isinstance(issued, Issued)
         return issued
 
-    async def book(self, number: str) -> None:
-        self._tables.booked.add(number)
+    async def book(self, blue: Issued) -> None:
+        await self._buyer.book(blue)
+
+    async def unbook(self, blue: Issued) -> None:
+        await self._buyer.unbook(blue)
 
     async def close(self) -> None:
         pass
@@ -91,6 +124,8 @@ class MySQL:
         self.reds: RedStore = self.another()
         self.forms: FormStore = MySQLFormStore(primary=lambda: self._blues.primary)
         self.reader: InvoiceReader = PrimaryReader(primary=lambda: self._blues.primary)
+        tax_ids = MySQLTaxIdStore(primary=lambda: self._blues.primary)
+        self._buyer = Buyer(tax_ids, MySQLEntryStore(primary=lambda: self._blues.primary, now_us=now_us))
 
     def another(self) -> RedStore:
         node = Node(self._settings, self._settings.primary, multi_statements=True)
@@ -116,8 +151,11 @@ class MySQL:
         assert isinstance(issued, Issued)
         return issued
 
-    async def book(self, number: str) -> None:
-        await self._blues.primary.rows("INSERT INTO invoice_entries VALUES (%s, 2, 202601, '', 1, 1)", (number,))
+    async def book(self, blue: Issued) -> None:
+        await self._buyer.book(blue)
+
+    async def unbook(self, blue: Issued) -> None:
+        await self._buyer.unbook(blue)
 
     async def close(self) -> None:
         await self._blues.close()
@@ -294,9 +332,21 @@ def new_form(blue: Issued, state: FormState, **changes: object) -> Form:
     return dataclasses.replace(form, **changes)  # type: ignore[arg-type]
 
 
+async def test_an_invoice_that_was_withdrawn_from_the_books_needs_no_form(subject: Subject) -> None:
+    blue = await subject.blue(await subject.seller(), "blue")
+    await subject.book(blue)
+    assert await subject.reds.booked(blue.number)
+    (answer,) = await subject.reds.commit([wish(blue, "r", part(gross=1))])
+    assert told(answer)[0] == Reason.CONFIRMATION_REQUIRED
+    await subject.unbook(blue)
+    assert not await subject.reds.booked(blue.number)
+    (answer,) = await subject.reds.commit([wish(blue, "r", part(gross=1))])
+    assert isinstance(answer, Issued)
+
+
 async def test_a_booked_invoice_needs_a_confirmed_form_that_says_the_same_and_is_used_once(subject: Subject) -> None:
     blue = await subject.blue(await subject.seller(), "blue")
-    await subject.book(blue.number)
+    await subject.book(blue)
     (answer,) = await subject.reds.commit([wish(blue, "r", part(gross=5))])
     assert told(answer) == (Reason.CONFIRMATION_REQUIRED, {"number": blue.number})
     for state in FormState:

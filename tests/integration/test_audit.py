@@ -33,6 +33,7 @@ from tests.support.audit_subject import (
     FIRST,
     LOCKS,
     NUMBERS,
+    QUOTAS,
     RECEIVED,
     REDS,
     REPLICAS,
@@ -59,6 +60,7 @@ async def test_what_is_sound_has_no_findings_and_everything_is_examined(stores: 
         REPLICAS: 21,
         REQUESTS: 21,
         NUMBERS: 21,
+        QUOTAS: 0,
         BODIES: 21,
         REDS: 1,
         CACHE: 0,
@@ -206,7 +208,7 @@ async def test_issuing_and_archiving_go_on_beside_it(stores: OwnStores) -> None:
 async def test_the_command_says_it_by_its_exit_code(stores: OwnStores) -> None:
     code, text, _ = await billow_admin(stores.config, "audit")
     assert (code, "no findings" in text) == (0, True)
-    await stores.admin.rows("UPDATE number_ranges SET used = used + 1")
+    await stores.admin.rows("UPDATE number_ranges SET used = used + 1 WHERE color = 1")
     code, text, _ = await billow_admin(stores.config, "audit", "--json")
     assert code == 1
     told_json = json.loads(text)

@@ -29,6 +29,7 @@ from tests.support.audit_subject import (
     issue_red,
     number,
     red,
+    red_number,
     sound_stores,
 )
 from tests.support.databases import OwnStores
@@ -57,37 +58,48 @@ DAMAGES: Mapping[str, tuple[Sequence[str], Mapping[str, Sequence[str]]]] = {
     ),
     "an invoice deleted in the middle": (
         [f"DELETE FROM invoices WHERE number = '{number(17)}'"],
-        {NUMBERS: ["21 numbers are used, 20 invoices"], BATCHES: ["batch 4: invoice .*017 of position 2 has no row"]},
+        {NUMBERS: ["20 numbers are used, 19 invoices"], BATCHES: ["batch 4: invoice .*017 of position 2 has no row"]},
     ),
     "an invoice deleted and the range moved back": (
-        [f"DELETE FROM invoices WHERE number = '{number(17)}'", "UPDATE number_ranges SET used = used - 1"],
-        {NUMBERS: ["20 invoices are .*000 to .*020: there is a gap"], BATCHES: ["has no row"]},
+        [
+            f"DELETE FROM invoices WHERE number = '{number(17)}'",
+            "UPDATE number_ranges SET used = used - 1 WHERE color = 1",
+        ],
+        {NUMBERS: ["19 invoices are .*000 to .*019: there is a gap"], BATCHES: ["has no row"]},
     ),
     "a number taken and not used": (
-        ["UPDATE number_ranges SET used = used + 1"],
-        {NUMBERS: ["22 numbers are used, 21 invoices"]},
+        ["UPDATE number_ranges SET used = used + 1 WHERE color = 1"],
+        {NUMBERS: ["21 numbers are used, 20 invoices"]},
     ),
     "a range with another size": (
-        ["UPDATE number_ranges SET size = size + 1"],
-        {NUMBERS: ["21 of 1001 are used"]},
+        ["UPDATE number_ranges SET size = size + 1 WHERE color = 1"],
+        {NUMBERS: ["20 of 1001 are used"]},
     ),
     "ranges that overlap": (
         [
-            f"INSERT INTO number_ranges VALUES (2, 1, 2, '{number(900)}', '{number(1_899)}', 1000, 0, 1, 1)",
+            f"INSERT INTO number_ranges VALUES (9, 1, 2, '{number(900)}', '{number(1_899)}', 1000, 0, 1, 1, 0)",
         ],
-        {NUMBERS: ["range 2: shares numbers with range 1"]},
+        {NUMBERS: ["range 9: shares numbers with range 1"]},
     ),
     "invoices outside their range": (
-        [f"UPDATE number_ranges SET first_number = '{number(5)}', size = size - 5, used = used - 5"],
+        [f"UPDATE number_ranges SET first_number = '{number(5)}', size = size - 5, used = used - 5 WHERE color = 1"],
         {NUMBERS: ["invoices: 21 there are, 16 are in a range"]},
     ),
     "an invoice of another kind": (
         [f"UPDATE invoices SET kind = 1 WHERE number = '{number(15)}'"],
-        {NUMBERS: ["1 of its invoices are of another seller or kind"], BODIES: ["differ in kind$"]},
+        {NUMBERS: ["1 of its invoices are of another seller, kind or color"], BODIES: ["differ in kind$"]},
+    ),
+    "a red invoice in a range of blue ones": (
+        ["UPDATE number_ranges SET color = 1 WHERE color = 2"],
+        {NUMBERS: ["range 2: 1 of its invoices are of another seller, kind or color"]},
+    ),
+    "blue invoices in a range of red ones": (
+        ["UPDATE number_ranges SET color = 2 WHERE range_id = 1"],
+        {NUMBERS: ["range 1: 20 of its invoices are of another seller, kind or color"]},
     ),
     "an invoice of another seller": (
         [f"UPDATE invoices SET seller_key = 2 WHERE number = '{number(15)}'"],
-        {NUMBERS: ["1 of its invoices are of another seller or kind"], BODIES: ["differ in seller$"]},
+        {NUMBERS: ["1 of its invoices are of another seller, kind or color"], BODIES: ["differ in seller$"]},
     ),
     "a changed digest of a waiting invoice": (
         [f"UPDATE invoices SET body_sha256 = REVERSE(body_sha256) WHERE number = '{number(15)}'"],
@@ -201,8 +213,8 @@ DAMAGES: Mapping[str, tuple[Sequence[str], Mapping[str, Sequence[str]]]] = {
         {REDS: ["its red balance is -11300, 0 by lines"]},
     ),
     "confirmation forms used wrongly": (
-        [USED_FORM.format(serial=serial, blue=blue, state=state, red=number(20)) for serial, blue, state in FORMS],
-        {REDS: ["form 1: .*not of its blue", "form 2: .*has state 5", "invoice .*020: used 2 confirmation forms"]},
+        [USED_FORM.format(serial=serial, blue=blue, state=state, red=red_number(0)) for serial, blue, state in FORMS],
+        {REDS: ["form 1: .*not of its blue", "form 2: .*has state 5", "invoice .*000: used 2 confirmation forms"]},
     ),
     "a red of an invoice that does not exist": (
         [
@@ -239,6 +251,16 @@ async def test_reds_that_exceed_their_blue(stores: OwnStores) -> None:
     await stores.admin.rows("UPDATE red_balances SET red_total_minor = -45200, line_sums = %s", (sums,))
     findings = told(await audited(stores))
     assert findings == {REDS: [f"invoice {FIRST}: its reds sum up to -45200, it is of 33900"]}
+
+
+async def test_reds_that_are_not_negative(stores: OwnStores) -> None:
+    # the row alone says so: its body still has the negative total
+    sql = "UPDATE invoices SET net_total_minor = -net_total_minor, tax_total_minor = -tax_total_minor,"
+    await stores.admin.rows(f"{sql} gross_total_minor = -gross_total_minor WHERE color = 2")
+    await stores.admin.rows("UPDATE red_balances SET red_total_minor = 11300")
+    findings = told(await audited(stores))
+    assert f"invoice {FIRST}: has red invoices that are not negative" in findings.pop(REDS)
+    assert findings.keys() == {BODIES}, findings
 
 
 async def test_a_red_of_another_seller(stores: OwnStores) -> None:

@@ -36,8 +36,8 @@ from tests.support.databases import OwnStores, own_stores
 from tests.support.issuing import TestSeller
 from tests.support.receivers import Receiver, fails_first, hangs, is_gone, receiver, redirects, takes
 from workers.attempts import Policy
-from workers.deliver import FanOutJob, SendJob
-from workers.loop import Loop
+from workers.deliver import FanOutJob, GiveUpJob, Notebook, NoteJob, SendJob
+from workers.loop import Job, Loop
 from workers.metrics import DeliveryMetrics
 from workers.webhook_sender import WebhookSender
 
@@ -76,7 +76,9 @@ class Delivering:
         return Counter(item.state for item in await self.of(seller, endpoint))
 
     @asynccontextmanager
-    async def workers(self, *, guard: Guard = LOCAL, schedule_ms: Sequence[int] = (20, 20)) -> AsyncIterator[None]:
+    async def workers(
+        self, *, guard: Guard = LOCAL, schedule_ms: Sequence[int] = (20, 20), give_up_ms: int = 3_600_000
+    ) -> AsyncIterator[None]:
         """Runs two workers' jobs beside the test."""
         stop = asyncio.Event()
         loop = Loop(stop_grace_ms=1_000, chance=random.random, failed=lambda _: None)
@@ -86,8 +88,10 @@ class Delivering:
             for place in range(2):
                 sender = WebhookSender(guard=guard, allow_http=True, timeout_ms=TIMEOUT_MS, now_us=now_us)
                 opened.push_async_callback(sender.close)
+                notebook = Notebook(queue=self.queue, owner=f"w-{place}")
                 sending = SendJob(
                     queue=self.queue,
+                    notebook=notebook,
                     senders={EndpointKind.WEBHOOK: sender},
                     policy=policy,
                     metrics=DeliveryMetrics(CollectorRegistry()),
@@ -97,8 +101,9 @@ class Delivering:
                     now_us=now_us,
                 )
                 opened.push_async_callback(sending.close)
-                group.create_task(loop.run(sending, stop))
-                group.create_task(loop.run(FanOutJob(queue=self.queue, idle_wait_ms=10), stop))
+                jobs: list[Job] = [sending, NoteJob(notebook), FanOutJob(queue=self.queue, idle_wait_ms=10)]
+                for job in (*jobs, GiveUpJob(queue=self.queue, due_for_ms=give_up_ms)):
+                    group.create_task(loop.run(job, stop))
             try:
                 yield
             finally:

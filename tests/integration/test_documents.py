@@ -21,9 +21,10 @@ from billow.document.v1 import document_pb2, document_pb2_grpc
 from billow.issuance.v1 import issuance_pb2
 from core import settings
 from core.documents.formats import FORMATS, PDF
+from core.documents.load_keys import load_keys
 from core.documents.renderers import make_renderers
 from core.storage.objects.s3 import open_s3
-from server.services.documents import key_of
+from press.kept import key_of
 from stack import Stack
 from tests.support.command import environment, run
 from tests.support.documents import FONT
@@ -49,9 +50,7 @@ async def test_every_format_is_rendered_kept_and_read_again(tenant: Tenant, runn
     issued = await tenant.issue(request_of(await tenant.seller(), "r1", good_invoice(60)))
     found = await tenant_invoice(tenant, issued.number)
     config = settings.load(running_stack.config_path)
-    assert config.documents.signing is not None
-    key_file, certificate = map(Path, config.documents.signing)
-    renderers = make_renderers(font=FONT, signing=(key_file, certificate))
+    renderers = make_renderers(font=FONT, keys=load_keys(config.documents.signing))
     async with open_s3(config.object_store) as objects:
         for name, made in FORMATS.items():
             key = key_of(made, issued.number)

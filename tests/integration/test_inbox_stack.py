@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -109,6 +110,47 @@ async def test_the_inbox_by_command(trade: Trade) -> None:
     assert listed.code == 0, listed.err
     assert [line.split()[1] for line in listed.out.splitlines()[1:]] == numbers[1:]
     assert "01 not_entered" in listed.out
+
+
+async def test_the_buyer_has_the_whole_invoice_and_its_documents_while_its_proof_stands(
+    running_stack: Stack, trade: Trade, tmp_path: Path
+) -> None:
+    number = await trade.issue(0, "r")
+    async with AsyncExitStack() as stack:
+        selling, buying, strange = [
+            await stack.enter_async_context(billow.AsyncClient(trade.address, api_key=tenant.secret))
+            for tenant in (trade.sellers[0], trade.buyer, trade.sellers[1])
+        ]
+        issued = await selling.get(number)
+        received = await buying.inbox.get(number)
+        assert received.invoice == issued.invoice
+        assert received.body_sha256 == issued.issued.body_sha256
+        assert (received.state, received.entry_state) == (
+            billow.INVOICE_STATE_NORMAL,
+            billow.ENTRY_STATE_NOT_ENTERED,
+        )
+        xml = (await selling.documents.get(number, "xml")).content
+        assert (await buying.documents.get(number, "xml")).content == xml
+        for reads in (selling.inbox.get, strange.inbox.get, strange.documents.get, strange.get, buying.get):
+            with pytest.raises(billow.InvoiceNotFound):
+                await reads(number)
+
+        env = environment(BILLOW_TARGET=trade.address, BILLOW_API_KEY=trade.buyer.secret)
+        shown = await run("inbox", "show", number, env=env)
+        assert (shown.code, number in shown.out, "01 not_entered" in shown.out) == (0, True, True), shown.err
+        told = await run("inbox", "show", number, "--json", env=env)
+        assert told.json["invoice"]["number"] == number
+        saved = await run("document", number, "--format", "xml", "-o", tmp_path / "received.xml", env=env)
+        assert (saved.code, (tmp_path / "received.xml").read_bytes()) == (0, xml), saved.err
+        answer = await json_call(trade, f"/v1/receivedInvoices/{number}")
+        assert (answer["invoice"]["number"], answer["entryState"]) == (number, "ENTRY_STATE_NOT_ENTERED")
+
+        admin(running_stack, "tax-id", "revoke", trade.buyer_tax_id, "--tenant", f"tenant-{trade.buyer.serial}")
+        for reads in (buying.inbox.get, buying.documents.get):
+            with pytest.raises(billow.InvoiceNotFound):
+                await reads(number)
+        assert (await run("inbox", "show", number, env=env)).code == 1
+        assert (await selling.documents.get(number, "xml")).content == xml
 
 
 async def json_call(trade: Trade, path: str, body: object = None) -> Any:

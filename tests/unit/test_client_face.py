@@ -12,6 +12,7 @@ ERRORS = {
     "DeliveryNotFound", "DocumentNotRenderable", "EndpointNotFound", "EndpointsExhausted",
     "AlreadyEntered", "NotEntered", "TaxIdNotProven",
     "AlreadyExists", "ApiKeyInvalid", "ApiKeyMissing", "ApiKeyNotFound", "BatchTooLarge", "BillowError",
+    "CreditQuotaExceeded",
     "DeadlineExceeded", "InternalError", "InvalidInvoice", "InvalidPageToken", "InvalidRequest", "InvoiceNotFound",
     "MalformedMessage", "MessageTooLarge", "NoNumberRange", "NotAllowed", "NotFound", "NumberRangeExhausted",
     "NumberRangeOverlaps", "NumbersUnavailable", "Overloaded", "QuotaExceeded", "RequestIdReused", "ScopeMissing",
@@ -25,6 +26,8 @@ CLIENTS = {
     "AsyncDeliveries",
     "Deliveries",
     "AsyncDocuments",
+    "AsyncInspection",
+    "Inspection",
     "Documents",
     "AsyncEntries",
     "AsyncInbox",
@@ -41,11 +44,13 @@ CLIENTS = {
 SETTINGS = {"Keepalive", "RetryPolicy", "TLS", "Target", "Timeouts"}
 MESSAGES = {
     "Confirmation", "IssuedRedInvoice", "IssueRedInvoiceRequest", "RedLine", "RedResult", "RedSelection",
-    "ReceivedInvoice",
+    "GetReceivedInvoiceResponse", "ReceivedInvoice",
     "Attempt", "ClaimedDelivery", "CreateEndpointResponse", "Delivery", "Endpoint", "GetDeliveryResponse",
     "InvoiceFacts", "RotateSecretResponse",
-    "GetDocumentResponse",
+    "CreateDownloadLinkResponse", "GetDocumentResponse",
+    "FieldDifference", "VerifyDocumentResponse",
     "EnterInvoiceRequest", "Entry", "EntryResult", "GetEntryResponse", "TaxId", "WithdrawEntryRequest",
+    "CreditQuota",
     "ApiKey", "CreateApiKeyResponse", "GetInvoiceResponse", "Invoice", "InvoiceCheck", "InvoiceLine",
     "InvoiceSummary", "IssueInvoiceRequest", "IssueResult", "IssuedInvoice", "NumberRange", "Party", "Seller",
     "Tenant", "VerificationResult",
@@ -55,6 +60,10 @@ ENUMS = {
     "RedExtent",
     "RedReason",
     "DeliveryState",
+    "DocumentKind",
+    "InspectionOutcome",
+    "SignatureResult",
+    "UnreadableReason",
     "EndpointKind",
     "EndpointState",
     "EntryState",
@@ -90,6 +99,7 @@ def test_the_sync_client_offers_what_the_async_one_does_with_the_same_arguments(
     pairs += [(billow.AsyncDocuments, billow.Documents), (billow.AsyncDeliveries, billow.Deliveries)]
     pairs += [(billow.AsyncEntries, billow.Entries), (billow.AsyncTaxIds, billow.TaxIds)]
     pairs += [(billow.AsyncInbox, billow.Inbox), (billow.AsyncRedLetter, billow.RedLetter)]
+    pairs += [(billow.AsyncInspection, billow.Inspection)]
     for core, mirror in pairs:
         names = {name for name in vars(core) if not name.startswith("_")}
         assert names == {name for name in vars(mirror) if not name.startswith("_")}

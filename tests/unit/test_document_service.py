@@ -14,9 +14,10 @@ from core.domain.errors import BillowError, Reason
 from core.storage.memory.objects import MemoryObjectStore
 from core.storage.memory.reader import MemoryInvoiceReader
 from core.storage.ports import ObjectStore
-from server.services import documents
+from press import kept
+from press.kept import key_of
 from server.services.auth import Caller
-from server.services.documents import DocumentService, key_of
+from server.services.documents import DocumentService
 from server.services.reading import ReadingService
 from server.services.sellers import SellerDirectory
 from tests.contract.registry_subjects import MemoryBooks, issue, new_seller, new_tenant, now_us
@@ -111,7 +112,7 @@ async def test_renderings_at_once_are_harmless() -> None:
 
 @pytest.mark.parametrize("hangs", [False, True])
 async def test_without_the_object_store_it_is_rendered_every_time(hangs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "STORE_WAIT_S", 0.01)
+    monkeypatch.setattr(kept, "STORE_WAIT_S", 0.01)
     objects = AwayStore()
     objects.hangs = hangs
     bench = Bench(objects)

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import base64
+import datetime as dt
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.hashes import SHA256
+from lxml import etree
+from signxml.algorithms import CanonicalizationMethod
+from signxml.signer import XMLSigner
 
 from core.documents import hostile_xml
 from core.documents.read_xml import read_cn_xml
 from core.documents.signatures import SignatureChecker, SignatureState
-from core.documents.signing import FileSigner, load_signer
+from core.documents.signing import PLACEHOLDER, sign_xml
+from core.documents.signing_keys import KeyRing, PlainKey, load_key
 from core.documents.xml_cn import SIGNATURE_PLACE, CnXmlRenderer, cn_xml
-from core.settings import DocumentSettings, SettingsError
 from stack import document_key
 from stack.options import RunFolder
 from tests.support.issued_invoices import issued_invoice, mixed_invoice, values
-from tests.support.signing_keys import key_pair
+from tests.support.signing_keys import curve_pair, key_pair, ring, write_pair
 
 KEY, CERTIFICATE = key_pair()
-RENDERER = CnXmlRenderer(signer=FileSigner(key=KEY, certificates=(CERTIFICATE,)))
+RENDERER = CnXmlRenderer(keys=ring(KEY, CERTIFICATE))
 CHECKER = SignatureChecker([CERTIFICATE])
 
 
@@ -31,12 +37,8 @@ def state(document: bytes) -> SignatureState:
     return CHECKER.check(hostile_xml.parse(document))
 
 
-@pytest.fixture
-def key_files(tmp_path: Path) -> tuple[Path, Path]:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    key.write_bytes(KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    certificate.write_bytes(CERTIFICATE.public_bytes(Encoding.PEM))
-    return key, certificate
+def signed_by(key: PlainKey) -> bytes:
+    return sign_xml(cn_xml(issued_invoice()), key=key, place=SIGNATURE_PLACE, signed_at_s=1)
 
 
 def test_a_signed_document_is_valid_and_read_back() -> None:
@@ -47,14 +49,54 @@ def test_a_signed_document_is_valid_and_read_back() -> None:
         assert values(read_cn_xml(document)) == values(invoice)
 
 
-def test_an_outside_tool_verifies_it(key_files: tuple[Path, Path], tmp_path: Path) -> None:
-    document = RENDERER.render(mixed_invoice())
-    for content, code in ((document, 0), (document.replace(b"-11.30", b"-11.31"), 1)):
+@pytest.mark.parametrize("pair", [key_pair, curve_pair])
+def test_an_outside_tool_verifies_it(pair: Callable[[], Any], tmp_path: Path) -> None:
+    trusted = write_pair(tmp_path, "signer", *pair())[1]
+    document = CnXmlRenderer(keys=ring(*pair())).render(mixed_invoice())
+    time = document[document.index(b"<xades:SigningTime>") :][:39]
+    changes = ((b"", b"", 0), (b"-11.30", b"-11.31", 1), (time, time.replace(b":", b";"), 1))
+    for before, after, code in changes:
         path = tmp_path / "invoice.xml"
-        path.write_bytes(content)
-        command = ["xmlsec1", "--verify", "--trusted-pem", str(key_files[1]), str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        path.write_bytes(document.replace(before, after) if before else document)
+        done = xmlsec1(path, trusted)
         assert done.returncode == code, done.stderr
+        assert code or "3/3" in done.stderr
+
+
+def xmlsec1(document: Path, trusted: Path) -> subprocess.CompletedProcess[str]:
+    command = ["xmlsec1", "--verify", "--trusted-pem", str(trusted), str(document)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20)
+
+
+def test_the_signature_is_xades_and_names_the_time_of_issue() -> None:
+    root = hostile_xml.parse(RENDERER.render(mixed_invoice()))
+    xades = {"x": "http://uri.etsi.org/01903/v1.3.2#"}
+    seconds = mixed_invoice().issue_time.seconds
+    time = dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert root.findtext(".//x:SigningTime", namespaces=xades) == time
+    digest = base64.b64encode(CERTIFICATE.fingerprint(SHA256())).decode()
+    own = root.find(".//x:SigningCertificateV2/x:Cert/x:CertDigest", namespaces=xades)
+    assert own is not None
+    assert "".join(map(str, own.itertext())) == digest
+
+
+def test_curves_sign_the_same_bytes_and_are_valid() -> None:
+    key, certificate = curve_pair()
+    renderer = CnXmlRenderer(keys=ring(key, certificate))
+    document = renderer.render(mixed_invoice())
+    assert document == renderer.render(mixed_invoice())
+    assert SignatureChecker([certificate]).check(hostile_xml.parse(document)) is SignatureState.VALID
+    assert state(document) is SignatureState.UNKNOWN
+
+
+def test_documents_of_the_first_version_stay_valid() -> None:
+    """They were signed by plain XML-DSig, and are kept."""
+    place = f"<{SIGNATURE_PLACE}>".encode()
+    root = etree.fromstring(cn_xml(issued_invoice()).replace(place, place + PLACEHOLDER))
+    signer = XMLSigner(c14n_algorithm=CanonicalizationMethod.CANONICAL_XML_1_0)
+    document = bytes(etree.tostring(signer.sign(root, key=KEY, cert=[CERTIFICATE]), method="c14n"))
+    assert state(document) is SignatureState.VALID
+    assert state(document.replace(b"<Drawer>", b"<Drawer>x", 1)) is SignatureState.BROKEN
 
 
 def test_what_was_changed_is_broken() -> None:
@@ -78,34 +120,16 @@ def test_a_signature_that_was_moved_is_broken() -> None:
 
 def test_other_peoples_signatures_say_nothing() -> None:
     key, certificate = key_pair("somebody else")
-    stranger = FileSigner(key=key, certificates=(certificate,))
-    assert state(stranger.sign(cn_xml(issued_invoice()), place=SIGNATURE_PLACE)) is SignatureState.UNKNOWN
-    pretender = FileSigner(key=key, certificates=(CERTIFICATE,))  # names a certificate it does not have the key of
-    forged = pretender.sign(cn_xml(issued_invoice()), place=SIGNATURE_PLACE)
-    assert state(forged) is SignatureState.BROKEN
+    assert state(signed_by(PlainKey(key, (certificate,)))) is SignatureState.UNKNOWN
+    pretender = PlainKey(key, (CERTIFICATE,))  # names a certificate it does not have the key of
+    assert state(signed_by(pretender)) is SignatureState.BROKEN
     assert state(cn_xml(issued_invoice())) is SignatureState.UNSIGNED
 
 
-def test_keys_come_from_files(key_files: tuple[Path, Path]) -> None:
-    signer = load_signer(key=key_files[0], certificate=key_files[1])
-    assert CnXmlRenderer(signer=signer).render(issued_invoice()) == RENDERER.render(issued_invoice())
-
-
-def test_useless_keys_are_refused(key_files: tuple[Path, Path]) -> None:
-    key, certificate = key_files
-    certificate.write_bytes(key_pair("somebody else")[1].public_bytes(Encoding.PEM))
-    with pytest.raises(ValueError, match="does not begin with the certificate"):
-        load_signer(key=key, certificate=certificate)
-    curve = ec.generate_private_key(ec.SECP256R1())
-    key.write_bytes(curve.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    with pytest.raises(ValueError, match="no RSA key"):
-        load_signer(key=key, certificate=certificate)
-
-
 def test_a_document_is_signed_once() -> None:
-    signer = FileSigner(key=KEY, certificates=(CERTIFICATE,))
+    signed, key = RENDERER.render(issued_invoice()), PlainKey(KEY, (CERTIFICATE,))
     with pytest.raises(ValueError, match="no empty"):
-        signer.sign(RENDERER.render(issued_invoice()), place=SIGNATURE_PLACE)
+        sign_xml(signed, key=key, place=SIGNATURE_PLACE, signed_at_s=1)
 
 
 def test_the_stack_makes_a_key_once(tmp_path: Path) -> None:
@@ -116,12 +140,12 @@ def test_the_stack_makes_a_key_once(tmp_path: Path) -> None:
     first = key.read_bytes()
     document_key.ensure(folder)
     assert key.read_bytes() == first
-    document = CnXmlRenderer(signer=load_signer(key=key, certificate=certificate)).render(issued_invoice())
+    document = CnXmlRenderer(keys=KeyRing(platform=load_key(key=key, certificate=certificate))).render(issued_invoice())
     trusted = x509.load_pem_x509_certificate(certificate.read_bytes())
     assert SignatureChecker([trusted]).check(hostile_xml.parse(document)) is SignatureState.VALID
-
-
-def test_a_key_without_certificate_is_no_setting() -> None:
-    with pytest.raises(SettingsError, match=r"documents\.signing_key"):
-        DocumentSettings(signing_key="/keys/key.pem")
-    assert DocumentSettings().signing is None
+    path = tmp_path / "invoice.xml"
+    path.write_bytes(document)
+    done = xmlsec1(path, document_key.authority_path(folder))  # it knows the authority alone
+    assert done.returncode == 0, done.stderr
+    usage = trusted.extensions.get_extension_for_class(x509.KeyUsage).value
+    assert (usage.digital_signature, usage.content_commitment, usage.key_cert_sign) == (True, True, False)

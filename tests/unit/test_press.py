@@ -15,8 +15,9 @@ from core.documents.renderers import make_renderers
 from core.domain.errors import BillowError, Reason
 from core.domain.issued_invoice import IssuedInvoiceView
 from core.settings import DocumentSettings
-from server import press_process
-from server.press import PressFailed, ProcessPress
+from press import process as press_process
+from press.pool import PressFailed, ProcessPress
+from press.processes import ANSWER, REQUEST, serve
 from tests.support.documents import FONT, issued_invoice
 
 BODY = issued_invoice(2).SerializeToString()
@@ -31,8 +32,8 @@ async def press() -> AsyncIterator[ProcessPress]:
 
 async def process_of(press: ProcessPress) -> asyncio.subprocess.Process:
     """Takes the idle process out and puts it back."""
-    process = await press._slots.get()
-    press._slots.put_nowait(process)
+    process = await press._processes._slots.get()
+    press._processes._slots.put_nowait(process)
     assert process is not None
     return process
 
@@ -75,7 +76,7 @@ async def test_a_rendering_that_hangs_is_ended() -> None:
     press = ProcessPress(font=DocumentSettings().font, processes=1, render_max_ms=1)
     with pytest.raises(PressFailed, match="took longer"):
         await press.render("pdf", issued_invoice(2_000).SerializeToString())
-    press._render_max_s = 30
+    press._processes.work_max_ms = 30_000
     assert await press.render("xml", BODY)
     await press.close()
 
@@ -108,10 +109,10 @@ class Choosy:
 
 
 def test_a_refusal_comes_back_in_words() -> None:
-    requests = io.BytesIO(press_process.REQUEST.pack(3, len(BODY)) + b"xml" + BODY)
+    requests = io.BytesIO(REQUEST.pack(3, len(BODY)) + b"xml" + BODY)
     answers = io.BytesIO()
-    press_process.serve({"xml": Choosy()}, requests, answers)
-    outcome, length = press_process.ANSWER.unpack(answers.getvalue()[: press_process.ANSWER.size])
-    words = answers.getvalue()[press_process.ANSWER.size :]
+    serve(lambda _, body: press_process.answer(Choosy(), body), requests, answers)
+    outcome, length = ANSWER.unpack(answers.getvalue()[: ANSWER.size])
+    words = answers.getvalue()[ANSWER.size :]
     assert (outcome, words) == (press_process.REFUSED, b"26110000000000000042 is not for me")
     assert length == len(words)

@@ -9,10 +9,11 @@ import pytest
 
 from core.domain.errors import BillowError, Reason
 from core.storage import block
+from core.storage.bodies import BodyCorrupt
 from core.storage.memory.reader import MemoryInvoiceReader
 from core.storage.ports import InvoiceRow, Issued, ListFilter, Segment, SellerRecord
 from server.services.auth import Caller
-from server.services.reading import SETTLED_US, BodyCorrupt, Listed, ReadingService, Wanted
+from server.services.reading import SETTLED_US, Listed, ReadingService, Wanted
 from server.services.sellers import SellerDirectory
 from tests.contract.registry_subjects import MemoryBooks, issue, new_seller, new_tenant, now_us
 from tests.support.invoices import tax_id

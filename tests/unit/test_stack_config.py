@@ -232,5 +232,6 @@ def test_every_part_has_a_program(folder: RunFolder, current: State) -> None:
     from stack.system import Stack
 
     names = {program.name for program in Stack(run_dir=folder.root)._programs(current)}
-    assert names == {"mysql-1", "mysql-2", "redis", "s3", "server-1", "server-2", "worker-1", "envoy"}
+    stores = {"mysql-1", "mysql-2", "redis", "s3"}
+    assert names == {*stores, "server-1", "server-2", "worker-1", "web-1", "mail-1", "envoy"}
     assert current.options.parts == ALL_PARTS

@@ -157,3 +157,19 @@ def test_an_endpoint_that_keeps_failing_is_left_alone_twice_as_long_each_time_up
 def test_a_throttling_receiver_is_left_alone_for_as_long_as_it_asks() -> None:
     answer = Answer(delivered=False, code=429, detail="", throttled=True, retry_after_ms=30_000)
     assert POLICY.outcome(due(), answer, began_us=0, now_us=0).open_until_us == 30_000_000
+
+
+def test_what_is_away_here_is_waited_for_without_using_up_tries_or_pausing_the_endpoint() -> None:
+    answer = Answer(delivered=False, code=0, detail="away", postponed=True)
+    first = POLICY.outcome(due(failures=100), answer, began_us=1, now_us=2)
+    assert (first.state, first.counts, first.open_until_us) == (DeliveryState.PENDING, False, 0)
+    late = due(tries=len(webhooks.SCHEDULE_MS))
+    delays = []
+    for attempts in range(30):
+        object.__setattr__(late, "attempts", late.tries + attempts)
+        outcome = POLICY.outcome(late, answer, began_us=1, now_us=2)
+        assert outcome.state is DeliveryState.PENDING
+        assert outcome.due_at_us is not None
+        delays.append(outcome.due_at_us // 1_000_000)
+    assert delays[:4] == [10, 20, 40, 80]
+    assert delays[-1] == 1_800

@@ -9,6 +9,7 @@ from billow import (
     DELIVERY_STATE_UNSPECIFIED,
     ENDPOINT_KIND_EMAIL,
     ENDPOINT_KIND_PULL,
+    ENDPOINT_KIND_SMS,
     ENDPOINT_KIND_WEBHOOK,
     Attempt,
     Delivery,
@@ -22,18 +23,27 @@ from .connection import Connection, connected
 from .exits import EXIT_CODES_HELP, Exit
 from .show import moment, print_json, print_message, print_table, say
 
-KINDS = {"webhook": ENDPOINT_KIND_WEBHOOK, "pull": ENDPOINT_KIND_PULL, "email": ENDPOINT_KIND_EMAIL}
+KINDS = {
+    "webhook": ENDPOINT_KIND_WEBHOOK,
+    "pull": ENDPOINT_KIND_PULL,
+    "email": ENDPOINT_KIND_EMAIL,
+    "sms": ENDPOINT_KIND_SMS,
+}
+FORMATS = ("pdf", "xml", "ofd")
 STATES = {
     "pending": DELIVERY_STATE_PENDING,
     "delivered": DELIVERY_STATE_DELIVERED,
     "failed": DELIVERY_STATE_FAILED,
 }
-ENDPOINT_COLUMNS = ("endpoint", "seller", "kind", "target", "every invoice", "state", "failures", "created")
+ENDPOINT_COLUMNS = (
+    *("endpoint", "seller", "kind", "target", "every invoice", "carries"),
+    *("state", "failures", "created"),
+)
 DELIVERY_COLUMNS = ("delivery", "endpoint", "number", "state", "attempts", "due", "finished")
 ATTEMPT_COLUMNS = ("attempt", "time", "ms", "result", "code", "detail")
 
 
-@click.group(epilog=EXIT_CODES_HELP, short_help="Deliver invoices: webhooks, e-mail, pull queues.")
+@click.group(epilog=EXIT_CODES_HELP, short_help="Deliver invoices: webhooks, e-mail, SMS, pull queues.")
 def deliver() -> None:
     """Deliver invoices to endpoints of a seller, and see what became of it.
 
@@ -46,15 +56,24 @@ def deliver() -> None:
 @click.argument("kind", type=click.Choice(tuple(KINDS)))
 @click.argument("where", default="")
 @click.option("--every-invoice", is_flag=True, help="Deliver every invoice issued from now on.")
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(FORMATS),
+    multiple=True,
+    help="What an e-mail carries; may be given several times. Default: pdf and xml.",
+)
 @connected
-async def add(connection: Connection, *, seller_id: str, kind: str, where: str, every_invoice: bool) -> Exit:
-    """Add an endpoint: WHERE is a webhook's https URL or an e-mail address; a pull queue has none.
+async def add(
+    connection: Connection, *, seller_id: str, kind: str, where: str, every_invoice: bool, formats: tuple[str, ...]
+) -> Exit:
+    """Add an endpoint: WHERE is a webhook's https URL, an e-mail address or a telephone; a pull queue has none.
 
     A webhook's secret is printed this once, and never again.
     """
     async with connection.client() as client:
         made = await client.deliveries.create_endpoint(
-            seller_id, kind=KINDS[kind], target=where, every_invoice=every_invoice
+            seller_id, kind=KINDS[kind], target=where, every_invoice=every_invoice, formats=formats
         )
     if connection.as_json:
         print_message(made)
@@ -236,6 +255,7 @@ def _endpoint_row(found: Endpoint) -> tuple[str, ...]:
         EndpointKind.Name(found.kind).removeprefix("ENDPOINT_KIND_").lower(),
         found.target,
         "yes" if found.every_invoice else "no",
+        " ".join(found.formats),
         EndpointState.Name(found.state).removeprefix("ENDPOINT_STATE_").lower(),
         str(found.failures),
         moment(found.create_time),

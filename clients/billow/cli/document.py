@@ -1,5 +1,6 @@
-"""`billow document NUMBER`: an invoice as a file."""
+"""`billow document NUMBER`: an invoice as a file; `billow document link NUMBER`: a link to that file."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -7,15 +8,34 @@ import click
 
 from .connection import Connection, connected
 from .exits import EXIT_CODES_HELP, Exit
-from .show import print_json, say
+from .show import moment, print_json, say
 from .sources import UnusableFile
 
+LIFETIME_FORM = re.compile(r"(?P<count>[0-9]{1,7})(?P<unit>[smhd])", re.ASCII)
+SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
-@click.command("document", short_help="Get an invoice as PDF, XML, OFD or UBL.", epilog=EXIT_CODES_HELP)
-@click.argument("number")
-@click.option(
+_FORMAT = click.option(
     "--format", "format_name", default="pdf", show_default=True, metavar="pdf|xml|ofd|ubl", help="What to make of it."
 )
+
+
+class _Documents(click.Group):
+    """Without a command's name, `get` is meant: `billow document NUMBER`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in {*self.commands, *self.get_help_option_names(ctx)}:
+            args = ["get", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("document", cls=_Documents, short_help="Get an invoice as PDF, XML, OFD or UBL, or a link to it.")
+def document() -> None:
+    """Get an invoice as a document: `billow document NUMBER`; or a link for others: `billow document link NUMBER`."""
+
+
+@document.command("get", short_help="Get it as a file: `get` may be left out.", epilog=EXIT_CODES_HELP)
+@click.argument("number")
+@_FORMAT
 @click.option(
     "-o",
     "--output",
@@ -24,7 +44,7 @@ from .sources import UnusableFile
     help="Where to write it, a folder or - for the standard output; by default here, under the invoice's number.",
 )
 @connected
-async def document(connection: Connection, *, number: str, format_name: str, output: Path | None) -> Exit:
+async def get(connection: Connection, *, number: str, format_name: str, output: Path | None) -> Exit:
     """Get the invoice with NUMBER (20 digits) as a document. A file that is there already is replaced."""
     async with connection.client() as client:
         found = await client.documents.get(number, format_name)
@@ -50,3 +70,41 @@ async def document(connection: Connection, *, number: str, format_name: str, out
     else:
         say(f"{path}: {len(found.content):,} bytes, {found.media_type}, SHA-256 {found.sha256.hex()}")
     return Exit.OK
+
+
+@document.command("link", short_help="Make a link by which others can download it.", epilog=EXIT_CODES_HELP)
+@click.argument("number")
+@_FORMAT
+@click.option(
+    "--for",
+    "lifetime",
+    metavar="TIME",
+    help="For how long at least, as in 90s, 15m, 2h, 7d; at most 30d. Default: a day.",
+)
+@connected
+async def link(connection: Connection, *, number: str, format_name: str, lifetime: str | None) -> Exit:
+    """Make a link to the invoice with NUMBER (20 digits) as a document. Whoever has it needs no API key."""
+    lifetime_s = 0 if lifetime is None else _seconds(lifetime)
+    async with connection.client() as client:
+        made = await client.documents.link(number, format_name, lifetime_s=lifetime_s)
+    if connection.as_json:
+        print_json({
+            "url": made.url,
+            "expire_time": made.expire_time.ToJsonString(),
+            "file": made.file_name,
+            "bytes": made.size_bytes,
+            "sha256": made.sha256.hex(),
+        })  # fmt: skip
+    else:
+        sys.stdout.write(made.url + "\n")
+        until, digest = moment(made.expire_time), made.sha256.hex()
+        say(f"until {until}: {made.file_name}, {made.size_bytes:,} bytes, SHA-256 {digest}")
+    return Exit.OK
+
+
+def _seconds(text: str) -> int:
+    """Reads a lifetime; raises click.UsageError."""
+    found = LIFETIME_FORM.fullmatch(text)
+    if found is None or not int(found["count"]):
+        raise click.UsageError(f"--for {text!r} is not a time such as 90s, 15m, 2h or 7d")
+    return int(found["count"]) * SECONDS[found["unit"]]

@@ -2,7 +2,7 @@
 
 import click
 
-from billow import GetInvoiceResponse, InvoiceKind, InvoiceState
+from billow import GetInvoiceResponse, Invoice, InvoiceKind, InvoiceState
 
 from .connection import Connection, connected
 from .exits import EXIT_CODES_HELP, Exit
@@ -44,6 +44,11 @@ def _show(found: GetInvoiceResponse) -> None:
         ("body SHA-256", issued.body_sha256.hex()),
     ]
     print_table(("", ""), [fact for fact in facts if fact[1].strip()])
+    print_lines(invoice)
+
+
+def print_lines(invoice: Invoice) -> None:
+    """The lines of an invoice as a table."""
     rows = [
         (
             f"*{line.category}*{line.name}" if line.category else line.name,

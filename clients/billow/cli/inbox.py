@@ -5,10 +5,11 @@ from contextlib import aclosing
 
 import click
 
-from billow import EntryState, InvoiceKind, InvoiceState, ReceivedInvoice
+from billow import EntryState, GetReceivedInvoiceResponse, InvoiceKind, InvoiceState, ReceivedInvoice
 
 from .connection import Connection, connected
 from .exits import EXIT_CODES_HELP, Exit
+from .get import print_lines
 from .show import amount, moment, print_message, print_table, say
 
 PAGE_ITEMS_MAX = 1_000
@@ -73,15 +74,64 @@ async def follow(connection: Connection, *, buyer_tax_id: str, after: int, count
     return Exit.OK
 
 
+@inbox.command("show", epilog=EXIT_CODES_HELP)
+@click.argument("number")
+@connected
+async def inbox_show(connection: Connection, *, number: str) -> Exit:
+    """Show the whole of received invoice NUMBER (20 digits); `billow document` gets its documents."""
+    async with connection.client() as client:
+        found = await client.inbox.get(number)
+    if connection.as_json:
+        print_message(found)
+    else:
+        print_table(("", ""), [fact for fact in _facts(found) if fact[1].strip()])
+        print_lines(found.invoice)
+    return Exit.OK
+
+
+def _facts(found: GetReceivedInvoiceResponse) -> list[tuple[str, str]]:
+    invoice = found.invoice
+    entry = _entry(found.entry_state) + (f" {found.entry_period}" if found.entry_period else "")
+    return [
+        ("number", invoice.number),
+        ("kind", _kind(invoice.kind)),
+        ("state", _state(found.state)),
+        ("entry", entry),
+        ("issued", moment(invoice.issue_time)),
+        ("seller", f"{invoice.seller.name} {invoice.seller.tax_id}"),
+        ("buyer", f"{invoice.buyer.name} {invoice.buyer.tax_id}"),
+        ("blue invoice", invoice.blue_number),
+        ("remark", invoice.remark),
+        ("drawer", invoice.drawer),
+        ("without tax", amount(invoice.net_total_minor)),
+        ("tax", amount(invoice.tax_total_minor)),
+        ("with tax", amount(invoice.gross_total_minor)),
+        ("red total", amount(found.red_total_minor) if found.red_total_minor else ""),
+        ("body SHA-256", found.body_sha256.hex()),
+    ]
+
+
+def _kind(kind: InvoiceKind.ValueType) -> str:
+    return InvoiceKind.Name(kind).removeprefix("INVOICE_KIND_").lower()
+
+
+def _state(state: InvoiceState.ValueType) -> str:
+    return InvoiceState.Name(state).removeprefix("INVOICE_STATE_").lower().replace("_", " ")
+
+
+def _entry(state: EntryState.ValueType) -> str:
+    return f"{state:02d} " + EntryState.Name(state).removeprefix("ENTRY_STATE_").lower()
+
+
 def _row(item: ReceivedInvoice) -> tuple[str, ...]:
     return (
         str(item.position),
         item.number,
         moment(item.issue_time),
-        InvoiceKind.Name(item.kind).removeprefix("INVOICE_KIND_").lower(),
+        _kind(item.kind),
         item.seller_name,
         item.seller_tax_id,
         amount(item.gross_total_minor),
-        InvoiceState.Name(item.state).removeprefix("INVOICE_STATE_").lower().replace("_", " "),
-        f"{item.entry_state:02d} " + EntryState.Name(item.entry_state).removeprefix("ENTRY_STATE_").lower(),
+        _state(item.state),
+        _entry(item.entry_state),
     )

@@ -1,14 +1,14 @@
 """Invoices of files: one object each, or a table with one row a line item."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from billow import IssueInvoiceRequest
 
-from .json_messages import FAULTS_MAX, Fault, UnreadableMessage, reader_of
+from .json_messages import reader_of
+from .row_groups import IDENTITY, Shape, grouped_entries
 from .sources import Entry, Row, Source, plain_entries
 
-IDENTITY = ("seller_id", "request_id")
 INVOICE_COLUMNS = (
     "kind",
     "prices_include_tax",
@@ -36,8 +36,6 @@ LINE_COLUMNS = {
 }
 COLUMNS = frozenset((*IDENTITY, *INVOICE_COLUMNS, *BUYER_COLUMNS, *LINE_COLUMNS))
 """What a table of invoices may have."""
-LINES_MAX = 10_000
-"""Rows gathered into one invoice, far more than an invoice may have: bounds memory when all rows have the same id."""
 
 COLUMNS_HELP = f"""\b
 Tables (CSV with a header line, Parquet) have one row a line item; consecutive rows with the same
@@ -63,69 +61,16 @@ def invoice_entries(source: Source, *, first_line: int = 1) -> Iterator[Entry[Is
     read = reader_of(IssueInvoiceRequest)
     if not source.is_table:
         return plain_entries(source, read, first_line=first_line, identify=(*IDENTITY, "sellerId", "requestId"))
-    return _table_entries(source, read, first_line=first_line)
+    shape = Shape(heads=_HEADS, lines=LINE_COLUMNS, value=_value, read=read)
+    return grouped_entries(source, shape, first_line=first_line)
 
 
-def _table_entries(
-    source: Source, read: Callable[[Any], IssueInvoiceRequest], *, first_line: int
-) -> Iterator[Entry[IssueInvoiceRequest]]:
-    group: _Group | None = None
-    unread: list[Fault] = []  # of rows since the last good one: they may belong to the invoice before or after them
-    for line, row, faults, size in source.rows(first_line):
-        if row is None:
-            unread += [(path, f"row {line}: {text}") for path, text in faults]
-            if group is None:
-                yield Entry(line, None, faults, size, {})
-            continue
-        key = (row.get("seller_id"), row.get("request_id"))
-        if group is None or key != group.key or None in key or len(group.lines) >= LINES_MAX:
-            if group is not None:
-                group.faults += unread
-                yield group.entry(read)
-            group = _Group(line, key, row)
-        group.faults += unread
-        unread = []
-        group.add(line, row, size)
-    if group is not None:
-        group.faults += unread
-        yield group.entry(read)
-
-
-class _Group:
-    """The rows of one invoice."""
-
-    def __init__(self, line: int, key: tuple[Any, Any], row: Row) -> None:
-        self.line = line
-        self.key = key
-        self.faults: list[Fault] = []
-        self.lines: list[dict[str, Any]] = []
-        self._heads = {name: row[name] for name in _HEADS if name in row}
-        self._size = 0
-
-    def add(self, line: int, row: Row, size: int) -> None:
-        """Takes one more row."""
-        self._size += size
-        heads = self._heads
-        for name in _HEADS:
-            value = row.get(name)
-            if value is not None and value != heads.setdefault(name, value) and len(self.faults) < FAULTS_MAX:
-                self.faults.append((name, f"row {line}: differs from a row of the same invoice before it"))
-        self.lines.append({field: row[column] for column, field in LINE_COLUMNS.items() if column in row})
-
-    def entry(self, read: Callable[[Any], IssueInvoiceRequest]) -> Entry[IssueInvoiceRequest]:
-        """The invoice of all its rows."""
-        heads = self._heads
-        invoice: dict[str, Any] = {name: heads[name] for name in INVOICE_COLUMNS if name in heads}
-        flag = invoice.get("prices_include_tax")
-        if isinstance(flag, str):
-            invoice["prices_include_tax"] = _TRUTH.get(flag.strip().lower(), flag)
-        invoice["buyer"] = {name.removeprefix("buyer_"): heads[name] for name in BUYER_COLUMNS if name in heads}
-        invoice["lines"] = self.lines
-        value = {name: heads[name] for name in IDENTITY if name in heads} | {"invoice": invoice}
-        identity = {name: heads[name] for name in IDENTITY if isinstance(heads.get(name), str)}
-        if not self.faults:
-            try:
-                return Entry(self.line, read(value), [], self._size, {})
-            except UnreadableMessage as unreadable:
-                self.faults = unreadable.faults
-        return Entry(self.line, None, self.faults, self._size, identity)
+def _value(heads: Row, lines: list[Row]) -> Row:
+    """One invoice of a table as it stands in JSON."""
+    invoice: dict[str, Any] = {name: heads[name] for name in INVOICE_COLUMNS if name in heads}
+    flag = invoice.get("prices_include_tax")
+    if isinstance(flag, str):
+        invoice["prices_include_tax"] = _TRUTH.get(flag.strip().lower(), flag)
+    invoice["buyer"] = {name.removeprefix("buyer_"): heads[name] for name in BUYER_COLUMNS if name in heads}
+    invoice["lines"] = lines
+    return {name: heads[name] for name in IDENTITY if name in heads} | {"invoice": invoice}

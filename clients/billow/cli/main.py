@@ -10,8 +10,10 @@ from .document import document
 from .exits import EXIT_CODES_HELP
 from .get import get
 from .inbox import inbox
+from .inspect import inspect
 from .issue import issue
 from .listing import listing
+from .quota import quota
 from .red import red
 from .registry import key, number_range, seller, tenant
 from .tax_ids import tax_id
@@ -23,16 +25,18 @@ from .verify import verify
 def main() -> None:
     """Issue invoices exactly once, look at them, and tell whether one is real.
 
-    Every command needs --target or BILLOW_TARGET, and all but `verify NUMBER` an API key.
+    Every command needs --target or BILLOW_TARGET, and all but `verify NUMBER` and `inspect` an API key.
     """
 
 
 _COMMANDS = (
-    *(issue, verify, get, listing, document, deliver, red),
+    *(issue, verify, inspect, get, listing, document, deliver, red),
     *(tenant, key, seller, number_range, book, tax_id, inbox),
 )
 for _command in _COMMANDS:
     main.add_command(_command)
+for _command in (quota,):
+    seller.add_command(_command)
 
 if __name__ == "__main__":
     main()

@@ -21,9 +21,10 @@ from billow import (
 
 from .connection import Connection, connected
 from .exits import EXIT_CODES_HELP, Exit
+from .red_batch import red_batch
+from .red_rows import REASONS
 from .show import amount, moment, print_message, print_table
 
-REASONS = {"01": 1, "02": 2, "03": 3, "04": 4}
 STATES = {f"{number:02d}": number for number in range(1, 10)}
 COLUMNS = ("form", "blue invoice", "reason", "with tax", "state", "made by", "red invoice", "made", "void at")
 LINE_FORM = re.compile(r"(?P<line>[0-9]+)(:(?P<what>quantity|net|gross)=(?P<value>[0-9]+(\.[0-9]+)?))?", re.ASCII)
@@ -76,6 +77,9 @@ def _line(text: str) -> RedLine:
 @click.group(short_help="Red invoices and confirmation forms.")
 def red() -> None:
     """Correct issued invoices by red ones. Needs an API key with the scope "issue", "read" to look."""
+
+
+red.add_command(red_batch)
 
 
 @red.command("issue", epilog=EXIT_CODES_HELP)

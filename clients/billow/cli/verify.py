@@ -194,7 +194,7 @@ def parse_date(text: str) -> int:
     raise click.BadParameter("must be a date such as 2026-01-31", param_hint="--date")
 
 
-def parse_amount(text: str) -> int:
+def parse_amount(text: str, *, hint: str = "--total") -> int:
     """An amount with at most two decimals ("1,130.00") as minor units. Raises click.BadParameter."""
     try:
         minor = Decimal(text.replace(",", "")).scaleb(2)
@@ -202,4 +202,4 @@ def parse_amount(text: str) -> int:
             return int(minor)
     except (InvalidOperation, ValueError, OverflowError):
         pass
-    raise click.BadParameter("must be an amount with at most two decimals, such as 1130.00", param_hint="--total")
+    raise click.BadParameter("must be an amount with at most two decimals, such as 1130.00", param_hint=hint)

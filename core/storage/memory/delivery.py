@@ -199,6 +199,7 @@ class MemoryDelivery:
                 attempts=item.attempts,
                 tries=item.tries,
                 facts=self._facts(item.number),
+                created_at_us=item.created_at_us,
             )
             for item in sorted(due, key=lambda item: item.delivery_id)
         ]
@@ -232,7 +233,7 @@ class MemoryDelivery:
                 item.delivery_id,
                 state=item.state,
                 attempts=attempt.attempt,
-                tries=self._deliveries[item.delivery_id].tries + 1,
+                tries=self._deliveries[item.delivery_id].tries + item.counts,
                 due_at_us=item.due_at_us,
                 finished_at_us=None if item.due_at_us is not None else attempt.at_us + attempt.duration_us,
             )
@@ -241,10 +242,46 @@ class MemoryDelivery:
                 self._change(item.endpoint_key, state=EndpointState.DISABLED, state_reason=item.disable)
             elif attempt.delivered:
                 self._change(item.endpoint_key, failures=0, open_until_us=0)
-            else:
+            elif item.counts:
                 open_until_us = max(endpoint.open_until_us, item.open_until_us)
                 self._change(item.endpoint_key, failures=endpoint.failures + 1, open_until_us=open_until_us)
         return len(held)
+
+    async def release(self, owner: str, delivery_ids: Sequence[int]) -> None:
+        """Gives leases back; see the port."""
+        for delivery_id in delivery_ids:
+            if self._owners.get(delivery_id) == owner:
+                del self._owners[delivery_id]
+                self._set(delivery_id, due_at_us=self._now_us())
+
+    async def give_up(self, *, failures_min: int, due_for_ms: int, items_max: int) -> int:
+        """Fails what waits for endpoints that do not recover; see the port."""
+        now_us = self._now_us()
+        before_us = now_us - due_for_ms * 1_000
+        failing = {
+            item.endpoint_id
+            for item in self._endpoints.values()
+            if item.state is EndpointState.ACTIVE
+            and item.kind is not EndpointKind.PULL
+            and item.failures >= failures_min
+            and self._since[item.endpoint_key] <= before_us
+        }
+        late = [item for item in self._deliveries.values() if item.endpoint_id in failing and _is_due(item, before_us)]
+        for item in late[:items_max]:
+            words = "given up: the endpoint failed for as long as the schedule lasts"
+            attempt = Attempt(
+                attempt=item.attempts + 1, at_us=now_us, duration_us=0, delivered=False, code=0, detail=words
+            )
+            self._attempts.setdefault(item.delivery_id, []).append(attempt)
+            self._owners.pop(item.delivery_id, None)
+            self._set(
+                item.delivery_id,
+                state=DeliveryState.FAILED,
+                attempts=attempt.attempt,
+                due_at_us=None,
+                finished_at_us=now_us,
+            )
+        return len(late[:items_max])
 
 
 def _is_due(item: Delivery, now_us: int) -> bool:

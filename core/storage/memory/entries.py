@@ -79,6 +79,10 @@ class MemoryEntryStore:
         outcome = decide(self._present(change.number), change, fully_red=fully_red, now_us=self._now_us())
         if isinstance(outcome, Entry):
             self._events.setdefault(change.number, []).append(outcome)
+            if outcome.state in ENTERED:  # red-lettering looks here, as it looks into invoice_entries
+                self._tables.booked.add(change.number)
+            else:
+                self._tables.booked.discard(change.number)
             self._known[tenant_key, change.request_id] = change.sha256(), outcome
         return outcome
 

@@ -11,6 +11,7 @@ from core.domain.errors import BillowError
 from core.domain.kinds import InvoiceColor
 from core.storage import block
 from core.storage.allocation import Stock, allocate, answer_known, shortage, stocks
+from core.storage.credit import MonthUse, month_of, share_out
 from core.storage.memory.tables import MemoryTables
 from core.storage.ports import BatchRow, Draft, InvoiceRow, Issued
 
@@ -37,15 +38,18 @@ class MemoryIssuingStore:
         for draft in drafts:
             if (draft.seller_key, draft.request_id) not in known:
                 unique.setdefault((draft.seller_key, draft.request_id), draft)
+        issued_at_us = self._now_us()
         fresh = sorted(unique.values(), key=lambda draft: (draft.seller_key, draft.kind))
         refused: dict[tuple[int, str], BillowError] = {}
-        needed = stocks(fresh)
-        allocation = allocate(needed, self._tables.ranges)
+        allocation = allocate(stocks(fresh), self._tables.ranges)
         if allocation.short:
             fresh = self._without_short(fresh, allocation.short, refused)
-            allocation = allocate(stocks(fresh), self._tables.ranges)
+        beyond = self._beyond_quota([draft for key, draft in unique.items() if key not in refused], issued_at_us)
+        fresh = [draft for draft in fresh if (draft.seller_key, draft.request_id) not in beyond]
+        refused |= beyond
+        allocation = allocate(stocks(fresh), self._tables.ranges)
         if fresh:
-            self._write(fresh, allocation.numbers, allocation.runs)
+            self._write(fresh, allocation.numbers, allocation.runs, issued_at_us)
             for states in self._tables.ranges.values():
                 for state in states:
                     state.used += allocation.taken.get(state.range_id, 0)
@@ -57,6 +61,15 @@ class MemoryIssuingStore:
                 continue
             answers.append(answer_known(draft, known[key].request_sha256) or known[key])
         return answers
+
+    def _beyond_quota(self, drafts: Sequence[Draft], issued_at_us: int) -> dict[tuple[int, str], BillowError]:
+        """Counts what fits into the sellers' credit quotas and returns the errors of the rest."""
+        tables, month = self._tables, month_of(issued_at_us)
+        uses = {key: MonthUse(quota, tables.quota_used.get((key, month), 0)) for key, quota in tables.quotas.items()}
+        shares = share_out(drafts, uses, month)
+        for key, taken in shares.taken.items():
+            tables.quota_used[key, month] = uses[key].used_minor + taken
+        return shares.refused
 
     def _without_short(
         self, fresh: Sequence[Draft], short: dict[Stock, int], refused: dict[tuple[int, str], BillowError]
@@ -74,9 +87,8 @@ class MemoryIssuingStore:
                 kept.append(draft)
         return kept[::-1]
 
-    def _write(self, drafts: Sequence[Draft], numbers: Sequence[str], runs: list[block.Run]) -> None:
+    def _write(self, drafts: Sequence[Draft], numbers: Sequence[str], runs: list[block.Run], issued_at_us: int) -> None:
         tables = self._tables
-        issued_at_us = self._now_us()
         batch_id = len(tables.batches) + 1
         packed = block.pack([draft.request_id for draft in drafts], [draft.prepared for draft in drafts])
         tables.batches[batch_id] = BatchRow(batch_id, issued_at_us, len(drafts), runs, packed, None, None)

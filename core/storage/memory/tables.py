@@ -24,3 +24,5 @@ class MemoryTables:
     red_changed: dict[str, int] = field(default_factory=dict)  # blue number -> µs
     forms: dict[str, Form] = field(default_factory=dict)
     booked: set[str] = field(default_factory=set)
+    quotas: dict[int, int] = field(default_factory=dict)  # seller_key -> credit quota, minor units
+    quota_used: dict[tuple[int, int], int] = field(default_factory=dict)  # seller_key, month

@@ -15,12 +15,11 @@ import aiomysql
 from core.limits import FAN_OUT_ROWS_MAX
 from core.storage.block import Run
 from core.storage.delivery_port import DeliveryState, Due, Endpoint, EndpointKind, EndpointState, Outcome
-from core.storage.mysql import delivery_rows
+from core.storage.mysql import delivery_outcomes, delivery_rows
 from core.storage.mysql.batch_feed import NOW_US, FedBatch, MySQLBatchFeed
 from core.storage.mysql.pool import Primary, rows
 
-_PENDING, _DELIVERED = int(DeliveryState.PENDING), int(DeliveryState.DELIVERED)
-_ACTIVE, _DISABLED = int(EndpointState.ACTIVE), int(EndpointState.DISABLED)
+_PENDING, _ACTIVE = int(DeliveryState.PENDING), int(EndpointState.ACTIVE)
 CONSUMER: Final = "delivery"
 
 Rule = tuple[int, int, int]  # endpoint_key, seller_key, since_us
@@ -89,8 +88,9 @@ class MySQLDeliveryQueue:
                 )
                 leased = await rows(
                     connection,
-                    f"SELECT d.delivery_id, d.attempts, d.tries, {delivery_rows.FACTS} FROM deliveries d"
-                    " JOIN invoices i ON i.number = d.number JOIN sellers s ON s.seller_key = d.seller_key"
+                    f"SELECT d.delivery_id, d.attempts, d.tries, d.created_at_us, {delivery_rows.FACTS}"
+                    " FROM deliveries d JOIN invoices i ON i.number = d.number"
+                    " JOIN sellers s ON s.seller_key = d.seller_key"
                     f" WHERE d.delivery_id IN ({_places(ids)}) ORDER BY d.delivery_id",
                     ids,
                 )
@@ -99,59 +99,22 @@ class MySQLDeliveryQueue:
 
     async def finish(self, owner: str, outcomes: Sequence[Outcome]) -> int:
         """Notes attempts and what follows; see the port."""
-        held = 0
-        async with self._primary().connection() as connection:
-            await connection.begin()
-            for outcome in sorted(outcomes, key=lambda item: (item.endpoint_key, item.delivery_id)):
-                attempt = outcome.attempt
-                finished = None if outcome.due_at_us is not None else attempt.at_us + attempt.duration_us
-                changed = await _execute(
-                    connection,
-                    "UPDATE deliveries SET state = %s, due_at_us = %s, finished_at_us = %s, attempts = %s,"
-                    " tries = tries + 1, lease_owner = NULL WHERE delivery_id = %s AND lease_owner = %s",
-                    (int(outcome.state), outcome.due_at_us, finished, attempt.attempt, outcome.delivery_id, owner),
-                )
-                if not changed:
-                    continue
-                held += 1
-                await rows(
-                    connection,
-                    "INSERT INTO delivery_attempts (delivery_id, attempt, at_us, duration_us, delivered, code, detail)"
-                    " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-                    (
-                        outcome.delivery_id,
-                        attempt.attempt,
-                        attempt.at_us,
-                        attempt.duration_us,
-                        attempt.delivered,
-                        attempt.code,
-                        attempt.detail.encode()[:200],
-                    ),
-                )
-                await _note_endpoint(connection, outcome)
-            await connection.commit()
-        return held
+        return await delivery_outcomes.finish(self._primary(), owner, outcomes)
 
+    async def release(self, owner: str, delivery_ids: Sequence[int]) -> None:
+        """Gives leases back; see the port."""
+        await delivery_outcomes.release(self._primary(), owner, delivery_ids)
 
-async def _note_endpoint(connection: aiomysql.Connection, outcome: Outcome) -> None:
-    """Closes, opens or disables the outcome's endpoint; at most 1 round trip."""
-    if outcome.disable:
-        sql = "UPDATE delivery_endpoints SET state = %s, state_reason = %s WHERE endpoint_key = %s AND state = %s"
-        await rows(connection, sql, (_DISABLED, outcome.disable.encode()[:200], outcome.endpoint_key, _ACTIVE))
-    elif outcome.attempt.delivered:
-        sql = "UPDATE delivery_endpoints SET failures = 0, open_until_us = 0 WHERE endpoint_key = %s AND failures > 0"
-        await rows(connection, sql, (outcome.endpoint_key,))
-    else:
-        sql = (
-            "UPDATE delivery_endpoints SET failures = failures + 1, open_until_us = GREATEST(open_until_us, %s)"
-            " WHERE endpoint_key = %s"
+    async def give_up(self, *, failures_min: int, due_for_ms: int, items_max: int) -> int:
+        """Fails what waits for endpoints that do not recover; see the port."""
+        return await delivery_outcomes.give_up(
+            self._primary(), failures_min=failures_min, due_for_ms=due_for_ms, items_max=items_max
         )
-        await rows(connection, sql, (outcome.open_until_us, outcome.endpoint_key))
 
 
 def _due(row: tuple[Any, ...], endpoint: Endpoint) -> Due:
-    facts = delivery_rows.facts(row[3:])
-    return Due(delivery_id=row[0], endpoint=endpoint, attempts=row[1], tries=row[2], facts=facts)
+    facts = delivery_rows.facts(row[4:])
+    return Due(delivery_id=row[0], endpoint=endpoint, attempts=row[1], tries=row[2], facts=facts, created_at_us=row[3])
 
 
 def _ordered(batches: Sequence[FedBatch], rules: Sequence[Rule]) -> list[Value]:
@@ -184,12 +147,6 @@ async def _insert(connection: aiomysql.Connection, wanted: Sequence[Value]) -> N
             + " ON DUPLICATE KEY UPDATE delivery_id = delivery_id",
             values,
         )
-
-
-async def _execute(connection: aiomysql.Connection, sql: str, arguments: Sequence[Any]) -> int:
-    """Runs a writing statement and returns the number of rows it changed; 1 round trip."""
-    async with connection.cursor() as cursor:
-        return int(await cursor.execute(sql, tuple(arguments)))
 
 
 def _places(values: Sequence[object]) -> str:

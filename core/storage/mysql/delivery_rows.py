@@ -8,7 +8,7 @@ from core.storage.delivery_port import Attempt, Delivery, DeliveryState, Endpoin
 
 ENDPOINT: Final = (
     "e.endpoint_key, e.endpoint_id, e.seller_key, e.kind, e.target, e.every_invoice, e.state, e.state_reason,"
-    " e.secret, e.old_secret, e.old_secret_until_us, e.failures, e.open_until_us, e.created_at_us"
+    " e.secret, e.old_secret, e.old_secret_until_us, e.failures, e.open_until_us, e.created_at_us, e.formats"
 )
 DELIVERY: Final = (
     "d.delivery_id, d.seller_key, e.endpoint_id, d.number, d.state, d.attempts, d.tries, d.due_at_us,"
@@ -37,6 +37,7 @@ def endpoint(row: tuple[Any, ...]) -> Endpoint:
         failures=row[11],
         open_until_us=row[12],
         created_at_us=row[13],
+        formats=tuple(row[14].split(",")) if row[14] else (),
     )
 
 

@@ -36,8 +36,8 @@ class MySQLEndpointStore:
         """Stores an endpoint; see the port."""
         await self._primary().rows(
             "INSERT INTO delivery_endpoints (endpoint_id, seller_key, kind, target, every_invoice, state,"
-            " state_reason, secret, old_secret, old_secret_until_us, created_at_us, since_us)"
-            " SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s FROM DUAL"
+            " state_reason, secret, old_secret, old_secret_until_us, created_at_us, since_us, formats)"
+            " SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s FROM DUAL"
             " WHERE (SELECT COUNT(*) FROM delivery_endpoints WHERE seller_key = %s) < %s",
             (
                 endpoint.endpoint_id,
@@ -52,6 +52,7 @@ class MySQLEndpointStore:
                 endpoint.old_secret_until_us,
                 endpoint.created_at_us,
                 endpoint.created_at_us,
+                ",".join(endpoint.formats),
                 endpoint.seller_key,
                 ENDPOINTS_OF_SELLER_MAX,
             ),

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiomysql
@@ -27,7 +28,9 @@ from core.storage.allocation import (
     shortage,
     stocks,
 )
+from core.storage.credit import MonthUse, Shares, month_of, share_out
 from core.storage.mysql import issuing_sql
+from core.storage.mysql.issuing_quota import QuotaSellers, count_quotas, lock_quotas, uses_from
 from core.storage.mysql.pool import DEADLOCK, DUPLICATE_KEY, LOCK_TIMEOUT, Primary, unavailable
 from core.storage.ports import Draft, Issued
 
@@ -62,6 +65,7 @@ class _Plan:
         for draft in drafts:
             unique.setdefault((draft.seller_key, draft.request_id), draft)
         self.drafts = sorted(unique.values(), key=lambda draft: (draft.seller_key, draft.kind))
+        self.arrived = unique.values()  # in the order they came in; some may have their answer
         self.block: bytes | None = None
         self.looked_up = False  # whether the request ids of all drafts were looked up
 
@@ -77,13 +81,38 @@ class _Plan:
     async def packed(self) -> bytes:
         """Returns the block of the drafts, made once; large ones in a thread."""
         if self.block is None:
-            request_ids = [draft.request_id for draft in self.drafts]
-            bodies = [draft.prepared for draft in self.drafts]
-            if sum(map(len, bodies)) > PACK_IN_THREAD_BYTES:
-                self.block = await asyncio.to_thread(block.pack, request_ids, bodies)
-            else:
-                self.block = block.pack(request_ids, bodies)
+            self.block = await _pack(self.drafts)
         return self.block
+
+
+async def _pack(drafts: Sequence[Draft]) -> bytes:
+    """Packs bodies into a block; large ones in a thread."""
+    request_ids = [draft.request_id for draft in drafts]
+    bodies = [draft.prepared for draft in drafts]
+    if sum(map(len, bodies)) > PACK_IN_THREAD_BYTES:
+        return await asyncio.to_thread(block.pack, request_ids, bodies)
+    return block.pack(request_ids, bodies)
+
+
+@dataclass(slots=True)
+class _Quotas:
+    """What the credit quotas of a commit's sellers decided: the answers they gave, and what they count."""
+
+    answers: dict[Key, Answer] = field(default_factory=dict)  # refused, or found to be issued already
+    statement: str = ""  # to be written with the invoices; empty without any quota
+
+
+_NO_QUOTAS = _Quotas()
+
+
+@dataclass(slots=True)
+class _Locked:
+    """What the first round trip of a transaction has locked."""
+
+    ranges: Sequence[tuple[Any, ...]]  # rows of issuing_sql.lock_ranges
+    limited: list[int]  # sellers whose ranges say that they have a credit quota
+    uses: Mapping[int, MonthUse] = field(default_factory=dict)
+    month: int = 0  # the month that `uses` tells of; 0 when not all of the limited ones are in it
 
 
 class MySQLIssuingStore:
@@ -98,6 +127,7 @@ class MySQLIssuingStore:
         self._now_us = now_us
         self._away_wait_ms = away_wait_ms
         self._range_ids: dict[Stock, list[int]] = {}
+        self._quota_sellers = QuotaSellers()
 
     async def commit(self, drafts: Sequence[Draft]) -> list[Answer]:
         """Issues the drafts; see the port."""
@@ -144,30 +174,44 @@ class MySQLIssuingStore:
         await self._find_ranges(plan, needed)
         if not plan.drafts:
             return
-        packed = await plan.packed()
+        await plan.packed()
         async with self._primary().connection() as connection:
             # failures that leave the connection in order are handed out as values, so that it is kept
-            outcome = await self._transaction(connection, plan.drafts, needed, packed)
+            outcome = await self._transaction(connection, plan, needed)
         if isinstance(outcome, Exception):
             raise outcome
-        for item in outcome:
+        issued, quotas = outcome
+        for item in issued:
             plan.settle((item.seller_key, item.request_id), item)
+        for key, answer in quotas.answers.items():
+            plan.settle(key, answer)
         plan.shrink()
 
     async def _transaction(
-        self, connection: aiomysql.Connection, drafts: Sequence[Draft], needed: Mapping[Stock, int], packed: bytes
-    ) -> list[Issued] | Exception:
-        """Takes the numbers, writes the invoices and commits; 2 round trips, 3 when it has to roll back."""
+        self, connection: aiomysql.Connection, plan: _Plan, needed: Mapping[Stock, int]
+    ) -> tuple[list[Issued], _Quotas] | Exception:
+        """Takes the numbers, writes the invoices and commits; 2 round trips, 3 when it has to roll back.
+
+        With credit quotas: 1 more the first time that this process meets a quota, 1 for each seller that goes beyond.
+        """
+        drafts, packed, quotas = plan.drafts, await plan.packed(), _NO_QUOTAS
         async with connection.cursor() as cursor:
             try:
-                wanted = [range_id for stock in needed for range_id in self._range_ids[stock]]
-                await cursor.execute(issuing_sql.lock_ranges(wanted))
-                await cursor.nextset()
-                allocation = self._allocate(needed, await cursor.fetchall())
+                locked = await self._lock(cursor, needed)
                 issued_at_us = self._now_us()
+                if locked.limited:
+                    quotas = await self._apply_quotas(cursor, plan, locked, month_of(issued_at_us))
+                if quotas.answers:
+                    drafts = [draft for draft in drafts if (draft.seller_key, draft.request_id) not in quotas.answers]
+                    if not drafts:
+                        await connection.rollback()
+                        return [], quotas
+                    needed, packed = stocks(drafts), await _pack(drafts)
+                allocation = self._allocate(needed, locked.ranges)
                 insert, issued = issuing_sql.insert_invoices(drafts, allocation.numbers, issued_at_us)
                 batch = issuing_sql.insert_batch(issued_at_us, len(issued), allocation.runs, packed)
-                await cursor.execute(f"{issuing_sql.take_numbers(allocation.taken)}; {batch}; {insert}; COMMIT")
+                take = issuing_sql.take_numbers(allocation.taken)
+                await cursor.execute(f"{take}; {quotas.statement}{batch}; {insert}; COMMIT")
                 while await cursor.nextset():
                     pass
             except pymysql.err.IntegrityError as error:
@@ -183,9 +227,52 @@ class MySQLIssuingStore:
                     raise
                 await connection.rollback()  # 1205 undoes only its statement
                 return error
-        return issued
+        return issued, quotas
 
-    def _allocate(self, needed: Mapping[Stock, int], locked: Sequence[tuple[int, str, int, int]]) -> Allocation:
+    async def _lock(self, cursor: aiomysql.Cursor, needed: Mapping[Stock, int]) -> _Locked:
+        """Starts the transaction and locks the ranges, and the quotas of sellers that had one; 1 round trip."""
+        ids = self._range_ids
+        lock = issuing_sql.lock_ranges([range_id for stock in needed for range_id in ids[stock]])
+        guessed = self._quota_sellers.among(stock[0] for stock in needed)
+        month = month_of(self._now_us()) if guessed else 0
+        await cursor.execute(f"{lock}; {lock_quotas(guessed, month)}" if guessed else lock)
+        await cursor.nextset()
+        ranges = await cursor.fetchall()
+        limited = sorted({row[5] for row in ranges if row[4]})
+        locked = _Locked(ranges, limited)
+        if guessed:
+            await cursor.nextset()
+            locked.uses = uses_from(await cursor.fetchall())
+            locked.month = month if guessed == limited else 0
+        if limited or guessed:
+            self._quota_sellers.saw(guessed, limited)
+        return locked
+
+    async def _apply_quotas(self, cursor: aiomysql.Cursor, plan: _Plan, locked: _Locked, month: int) -> _Quotas:
+        """Decides under lock which drafts the quotas let pass.
+
+        Before one is refused the seller's request ids are looked up, under the same lock: what was issued already
+        counts nothing and is answered as it was (P2). 1 round trip a seller that goes beyond its quota, and 1 when
+        the quotas are not locked yet or the month has changed since.
+        """
+        uses = locked.uses
+        if locked.month != month:
+            await cursor.execute(lock_quotas(locked.limited, month))
+            uses = uses_from(await cursor.fetchall())
+        answers: dict[Key, Answer] = {}
+        waiting = {(draft.seller_key, draft.request_id) for draft in plan.drafts}
+        drafts = [draft for draft in plan.arrived if (draft.seller_key, draft.request_id) in waiting]
+        shares = share_out(drafts, uses, month)
+        if shares.refused:
+            beyond = {key[0] for key in shares.refused}
+            for item in await _issued_before(cursor, [draft for draft in drafts if draft.seller_key in beyond]):
+                answers[item.seller_key, item.request_id] = item
+            fresh = [draft for draft in drafts if (draft.seller_key, draft.request_id) not in answers]
+            shares = share_out(fresh, uses, month)
+        answers.update(shares.refused)
+        return _Quotas(answers, _count(shares, uses, month))
+
+    def _allocate(self, needed: Mapping[Stock, int], locked: Sequence[tuple[Any, ...]]) -> Allocation:
         """Decides the numbers from the locked ranges; raises _RangesMoved when they do not suffice."""
         states = {row[0]: RangeState(row[0], int(row[1]), row[2], row[3]) for row in locked}
         open_ranges = {
@@ -255,24 +342,46 @@ class MySQLIssuingStore:
 
         1 round trip a seller.
         """
-        by_seller: dict[int, list[str]] = {}
-        for draft in plan.drafts:
-            by_seller.setdefault(draft.seller_key, []).append(draft.request_id)
         found = 0
-        for seller_key, request_ids in by_seller.items():
-            places = ",".join(["%s"] * len(request_ids))
-            # the index is named, or stale statistics make it read all invoices of the seller
-            sql = (
-                f"SELECT {ISSUED_COLUMNS} FROM invoices FORCE INDEX (by_request)"  # noqa: S608 (placeholders)
-                f" WHERE seller_key = %s AND request_id IN ({places})"
-            )
-            for row in await self._primary().rows(sql, (seller_key, *request_ids)):
+        for sql, values in _lookups(plan.drafts):
+            for row in await self._primary().rows(sql, values):
                 item = issued_from(row)
-                plan.settle((seller_key, item.request_id), item)
+                plan.settle((item.seller_key, item.request_id), item)
                 found += 1
         plan.shrink()
         plan.looked_up = True
         return found
+
+
+def _lookups(drafts: Iterable[Draft]) -> list[tuple[str, tuple[Any, ...]]]:
+    """The statements that look the drafts' request ids up, one a seller, each with its values."""
+    by_seller: dict[int, list[str]] = {}
+    for draft in drafts:
+        by_seller.setdefault(draft.seller_key, []).append(draft.request_id)
+    statements: list[tuple[str, tuple[Any, ...]]] = []
+    for seller_key, request_ids in by_seller.items():
+        places = ",".join(["%s"] * len(request_ids))
+        # the index is named, or stale statistics make it read all invoices of the seller
+        sql = (
+            f"SELECT {ISSUED_COLUMNS} FROM invoices FORCE INDEX (by_request)"  # noqa: S608 (placeholders)
+            f" WHERE seller_key = %s AND request_id IN ({places})"
+        )
+        statements.append((sql, (seller_key, *request_ids)))
+    return statements
+
+
+async def _issued_before(cursor: aiomysql.Cursor, drafts: Iterable[Draft]) -> list[Issued]:
+    """Looks request ids up inside the transaction; READ COMMITTED shows all that was committed before its locks."""
+    found: list[Issued] = []
+    for sql, values in _lookups(drafts):
+        await cursor.execute(sql, values)
+        found += [issued_from(row) for row in await cursor.fetchall()]
+    return found
+
+
+def _count(shares: Shares, uses: Mapping[int, MonthUse], month: int) -> str:
+    """The statement that counts what is taken, ready to be joined to others."""
+    return f"{count_quotas(shares.taken, uses, month)}; " if shares.taken else ""
 
 
 def issued_from(row: Sequence[Any]) -> Issued:

@@ -30,7 +30,7 @@ def lock_ranges(range_ids: Sequence[int]) -> str:
     """Starts the transaction and locks ranges in the order of their ids, so that two transactions cannot deadlock."""
     wanted = ",".join(map(str, sorted(range_ids)))
     return (
-        "START TRANSACTION; SELECT range_id, first_number, size, used FROM number_ranges"
+        "START TRANSACTION; SELECT range_id, first_number, size, used, quota_on, seller_key FROM number_ranges"
         f" WHERE range_id IN ({wanted}) ORDER BY range_id FOR UPDATE"
     )
 

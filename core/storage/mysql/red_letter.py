@@ -2,8 +2,9 @@
 """Red invoices on MySQL: one durable transaction a commit, their blue ones locked while it is decided.
 
 The order of locks of the whole platform: first rows of `invoices` by number, then `red_confirmations` by id, then
-`number_ranges` by id. Blue issuing takes ranges only, account entry a row of `invoices` only; so nothing can deadlock
-(docs/adr/0014). The unique key (seller_key, request_id) is the truth of idempotency here too.
+`number_ranges` by id, then `credit_quotas` by seller. Blue issuing takes the last two only, account entry a row of
+`invoices` only; so nothing can deadlock (docs/adr/0014). The unique key (seller_key, request_id) is the truth of
+idempotency here too.
 """
 
 from __future__ import annotations

@@ -211,11 +211,12 @@ async def _insert_range(connection: aiomysql.Connection, added: NumberRangeRecor
     size = range_size(added.first_number, added.last_number)
     async with connection.cursor() as cursor:
         await cursor.execute(
-            "INSERT INTO number_ranges (seller_key, kind, first_number, last_number, size, created_at_us, color)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            # under the lock that setting a credit quota takes, too: no range misses the flag
+            "INSERT INTO number_ranges (seller_key, kind, first_number, last_number, size, created_at_us, color,"
+            " quota_on) SELECT %s, %s, %s, %s, %s, %s, %s, COUNT(*) FROM credit_quotas WHERE seller_key = %s",
             (
                 *(added.seller_key, added.kind, added.first_number, added.last_number, size),
-                *(added.created_at_us, added.color),
+                *(added.created_at_us, added.color, added.seller_key),
             ),
         )
         return replace(added, range_id=int(cursor.lastrowid), used=0)

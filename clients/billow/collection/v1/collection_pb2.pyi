@@ -212,3 +212,69 @@ class StreamReceivedInvoicesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StreamReceivedInvoicesResponse: _TypeAlias = StreamReceivedInvoicesResponse  # noqa: Y015
+
+@_typing.final
+class GetReceivedInvoiceRequest(_message.Message):
+    """Asks for one received invoice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    number: _builtins.str
+    """The invoice number: 20 digits. Required. Its buyer must be a taxpayer id that the tenant has proved."""
+    def __init__(
+        self,
+        *,
+        number: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReceivedInvoiceRequest: _TypeAlias = GetReceivedInvoiceRequest  # noqa: Y015
+
+@_typing.final
+class GetReceivedInvoiceResponse(_message.Message):
+    """A received invoice as issued, and what has become of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVOICE_FIELD_NUMBER: _builtins.int
+    BODY_SHA256_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    RED_TOTAL_MINOR_FIELD_NUMBER: _builtins.int
+    ENTRY_STATE_FIELD_NUMBER: _builtins.int
+    ENTRY_PERIOD_FIELD_NUMBER: _builtins.int
+    body_sha256: _builtins.bytes
+    """SHA-256 of its canonical body: 32 bytes, the digest the seller has, too."""
+    state: _invoice_pb2.InvoiceState.ValueType
+    """What has become of it; at most a second old."""
+    red_total_minor: _builtins.int
+    """Sum of its red invoices, minor units, zero or negative; at most a second old."""
+    entry_state: _entry_pb2.EntryState.ValueType
+    """Where it stands in the buyer's books."""
+    entry_period: _builtins.int
+    """The accounting period of the entry, YYYYMM; 0 while never entered."""
+    @_builtins.property
+    def invoice(self) -> _invoice_pb2.Invoice:
+        """The invoice as issued, with all its lines."""
+
+    def __init__(
+        self,
+        *,
+        invoice: _invoice_pb2.Invoice | None = ...,
+        body_sha256: _builtins.bytes = ...,
+        state: _invoice_pb2.InvoiceState.ValueType = ...,
+        red_total_minor: _builtins.int = ...,
+        entry_state: _entry_pb2.EntryState.ValueType = ...,
+        entry_period: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["invoice", b"invoice"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_sha256", b"body_sha256", "entry_period", b"entry_period", "entry_state", b"entry_state", "invoice", b"invoice", "red_total_minor", b"red_total_minor", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReceivedInvoiceResponse: _TypeAlias = GetReceivedInvoiceResponse  # noqa: Y015

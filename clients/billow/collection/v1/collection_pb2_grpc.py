@@ -48,6 +48,11 @@ class CollectionServiceStub:
                 request_serializer=billow_dot_collection_dot_v1_dot_collection__pb2.StreamReceivedInvoicesRequest.SerializeToString,
                 response_deserializer=billow_dot_collection_dot_v1_dot_collection__pb2.StreamReceivedInvoicesResponse.FromString,
                 _registered_method=True)
+        self.GetReceivedInvoice = channel.unary_unary(
+                '/billow.collection.v1.CollectionService/GetReceivedInvoice',
+                request_serializer=billow_dot_collection_dot_v1_dot_collection__pb2.GetReceivedInvoiceRequest.SerializeToString,
+                response_deserializer=billow_dot_collection_dot_v1_dot_collection__pb2.GetReceivedInvoiceResponse.FromString,
+                _registered_method=True)
 
 
 class CollectionServiceServicer:
@@ -72,6 +77,14 @@ class CollectionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetReceivedInvoice(self, request, context):
+        """Reads the whole of one received invoice, at once after it was issued. Its documents are had from
+        billow.document.v1.DocumentService.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CollectionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -84,6 +97,11 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     servicer.StreamReceivedInvoices,
                     request_deserializer=billow_dot_collection_dot_v1_dot_collection__pb2.StreamReceivedInvoicesRequest.FromString,
                     response_serializer=billow_dot_collection_dot_v1_dot_collection__pb2.StreamReceivedInvoicesResponse.SerializeToString,
+            ),
+            'GetReceivedInvoice': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReceivedInvoice,
+                    request_deserializer=billow_dot_collection_dot_v1_dot_collection__pb2.GetReceivedInvoiceRequest.FromString,
+                    response_serializer=billow_dot_collection_dot_v1_dot_collection__pb2.GetReceivedInvoiceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -144,6 +162,33 @@ class CollectionService:
             '/billow.collection.v1.CollectionService/StreamReceivedInvoices',
             billow_dot_collection_dot_v1_dot_collection__pb2.StreamReceivedInvoicesRequest.SerializeToString,
             billow_dot_collection_dot_v1_dot_collection__pb2.StreamReceivedInvoicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReceivedInvoice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/billow.collection.v1.CollectionService/GetReceivedInvoice',
+            billow_dot_collection_dot_v1_dot_collection__pb2.GetReceivedInvoiceRequest.SerializeToString,
+            billow_dot_collection_dot_v1_dot_collection__pb2.GetReceivedInvoiceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,10 @@ class CollectionServiceStub:
     """Sends all invoices after a position and then each new one as it arrives. Ends when the server stops or the proof
     is taken away; a message without invoices every few seconds shows that it lives. Go on from the last position.
     """
+    GetReceivedInvoice: _grpc.UnaryUnaryMultiCallable[_collection_pb2.GetReceivedInvoiceRequest, _collection_pb2.GetReceivedInvoiceResponse]
+    """Reads the whole of one received invoice, at once after it was issued. Its documents are had from
+    billow.document.v1.DocumentService.
+    """
 
 @_typing.type_check_only
 class CollectionServiceAsyncStub(CollectionServiceStub):
@@ -58,6 +62,10 @@ class CollectionServiceAsyncStub(CollectionServiceStub):
     StreamReceivedInvoices: _aio.UnaryStreamMultiCallable[_collection_pb2.StreamReceivedInvoicesRequest, _collection_pb2.StreamReceivedInvoicesResponse]  # type: ignore[assignment]
     """Sends all invoices after a position and then each new one as it arrives. Ends when the server stops or the proof
     is taken away; a message without invoices every few seconds shows that it lives. Go on from the last position.
+    """
+    GetReceivedInvoice: _aio.UnaryUnaryMultiCallable[_collection_pb2.GetReceivedInvoiceRequest, _collection_pb2.GetReceivedInvoiceResponse]  # type: ignore[assignment]
+    """Reads the whole of one received invoice, at once after it was issued. Its documents are had from
+    billow.document.v1.DocumentService.
     """
 
 class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -83,6 +91,16 @@ class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_collection_pb2.StreamReceivedInvoicesResponse], _abc.AsyncIterator[_collection_pb2.StreamReceivedInvoicesResponse]]:
         """Sends all invoices after a position and then each new one as it arrives. Ends when the server stops or the proof
         is taken away; a message without invoices every few seconds shows that it lives. Go on from the last position.
+        """
+
+    @_abc_1.abstractmethod
+    def GetReceivedInvoice(
+        self,
+        request: _collection_pb2.GetReceivedInvoiceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_collection_pb2.GetReceivedInvoiceResponse, _abc.Awaitable[_collection_pb2.GetReceivedInvoiceResponse]]:
+        """Reads the whole of one received invoice, at once after it was issued. Its documents are had from
+        billow.document.v1.DocumentService.
         """
 
 def add_CollectionServiceServicer_to_server(servicer: CollectionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

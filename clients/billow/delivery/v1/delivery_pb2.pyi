@@ -33,7 +33,9 @@ class _EndpointKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Endpoint
     ENDPOINT_KIND_PULL: _EndpointKind.ValueType  # 2
     """A queue the receiver claims from."""
     ENDPOINT_KIND_EMAIL: _EndpointKind.ValueType  # 3
-    """A message to an e-mail address."""
+    """A message to an e-mail address, with documents of the invoice."""
+    ENDPOINT_KIND_SMS: _EndpointKind.ValueType  # 4
+    """A text message to a telephone: number and total."""
 
 class EndpointKind(_EndpointKind, metaclass=_EndpointKindEnumTypeWrapper):
     """How an endpoint gets its invoices."""
@@ -45,7 +47,9 @@ ENDPOINT_KIND_WEBHOOK: EndpointKind.ValueType  # 1
 ENDPOINT_KIND_PULL: EndpointKind.ValueType  # 2
 """A queue the receiver claims from."""
 ENDPOINT_KIND_EMAIL: EndpointKind.ValueType  # 3
-"""A message to an e-mail address."""
+"""A message to an e-mail address, with documents of the invoice."""
+ENDPOINT_KIND_SMS: EndpointKind.ValueType  # 4
+"""A text message to a telephone: number and total."""
 Global___EndpointKind: _TypeAlias = EndpointKind  # noqa: Y015
 
 class _EndpointState:
@@ -117,6 +121,7 @@ class Endpoint(_message.Message):
     FAILURES_FIELD_NUMBER: _builtins.int
     PAUSED_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    FORMATS_FIELD_NUMBER: _builtins.int
     endpoint_id: _builtins.str
     """Names the endpoint: 16 hexadecimal digits."""
     seller_id: _builtins.str
@@ -124,7 +129,7 @@ class Endpoint(_message.Message):
     kind: Global___EndpointKind.ValueType
     """How it gets them."""
     target: _builtins.str
-    """The URL of a webhook, the e-mail address, or empty for pull."""
+    """The URL of a webhook, the e-mail address, the telephone number, or empty for pull."""
     every_invoice: _builtins.bool
     """Whether it gets every invoice issued since it was created; otherwise those ordered by DeliverInvoice."""
     state: Global___EndpointState.ValueType
@@ -145,6 +150,10 @@ class Endpoint(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was created."""
 
+    @_builtins.property
+    def formats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The documents that its e-mails carry, in their order: of "pdf", "xml", "ofd"; none for other kinds."""
+
     def __init__(
         self,
         *,
@@ -159,10 +168,11 @@ class Endpoint(_message.Message):
         failures: _builtins.int = ...,
         paused_until_time: _timestamp_pb2.Timestamp | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        formats: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "old_secret_expire_time", b"old_secret_expire_time", "paused_until_time", b"paused_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "endpoint_id", b"endpoint_id", "every_invoice", b"every_invoice", "failures", b"failures", "kind", b"kind", "old_secret_expire_time", b"old_secret_expire_time", "paused_until_time", b"paused_until_time", "seller_id", b"seller_id", "state", b"state", "state_reason", b"state_reason", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "endpoint_id", b"endpoint_id", "every_invoice", b"every_invoice", "failures", b"failures", "formats", b"formats", "kind", b"kind", "old_secret_expire_time", b"old_secret_expire_time", "paused_until_time", b"paused_until_time", "seller_id", b"seller_id", "state", b"state", "state_reason", b"state_reason", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -366,16 +376,23 @@ class CreateEndpointRequest(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     EVERY_INVOICE_FIELD_NUMBER: _builtins.int
+    FORMATS_FIELD_NUMBER: _builtins.int
     seller_id: _builtins.str
     """The seller. Required."""
     kind: Global___EndpointKind.ValueType
     """How it gets invoices. Required."""
     target: _builtins.str
-    """An https URL without user and fragment that leads to a public address, or an e-mail address; at most 1,000
-    characters. Required but for pull, which has none.
+    """An https URL without user and fragment that leads to a public address, an e-mail address, or a telephone number as
+    +8613800000000 (E.164); at most 1,000 characters. Required but for pull, which has none.
     """
     every_invoice: _builtins.bool
     """The standing rule: deliver every invoice issued from now on."""
+    @_builtins.property
+    def formats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The documents that e-mails carry: 1 to 3 different ones of "pdf", "xml", "ofd", 7 MiB together; one that does not
+        fit is named in the text instead. None means "pdf", "xml". Only for e-mail.
+        """
+
     def __init__(
         self,
         *,
@@ -383,10 +400,11 @@ class CreateEndpointRequest(_message.Message):
         kind: Global___EndpointKind.ValueType = ...,
         target: _builtins.str = ...,
         every_invoice: _builtins.bool = ...,
+        formats: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["every_invoice", b"every_invoice", "kind", b"kind", "seller_id", b"seller_id", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["every_invoice", b"every_invoice", "formats", b"formats", "kind", b"kind", "seller_id", b"seller_id", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

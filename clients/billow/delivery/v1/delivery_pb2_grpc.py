@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class DeliveryServiceStub:
-    """Delivers invoices to endpoints: webhooks by the Standard Webhooks specification, e-mail, and pull queues for systems
-    that cannot be called. Every delivery happens at least once and has a stable id, by which a receiver tells repeats.
+    """Delivers invoices to endpoints: webhooks by the Standard Webhooks specification, e-mail with the documents, text
+    messages, and pull queues for systems that cannot be called. Every delivery happens at least once and has a stable id, by which a receiver tells repeats.
     Endpoints need the scope "registry", looking and pulling the scope "read", ordering a delivery the scope "issue".
     """
 
@@ -95,8 +95,8 @@ class DeliveryServiceStub:
 
 
 class DeliveryServiceServicer:
-    """Delivers invoices to endpoints: webhooks by the Standard Webhooks specification, e-mail, and pull queues for systems
-    that cannot be called. Every delivery happens at least once and has a stable id, by which a receiver tells repeats.
+    """Delivers invoices to endpoints: webhooks by the Standard Webhooks specification, e-mail with the documents, text
+    messages, and pull queues for systems that cannot be called. Every delivery happens at least once and has a stable id, by which a receiver tells repeats.
     Endpoints need the scope "registry", looking and pulling the scope "read", ordering a delivery the scope "issue".
     """
 
@@ -244,8 +244,8 @@ def add_DeliveryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class DeliveryService:
-    """Delivers invoices to endpoints: webhooks by the Standard Webhooks specification, e-mail, and pull queues for systems
-    that cannot be called. Every delivery happens at least once and has a stable id, by which a receiver tells repeats.
+    """Delivers invoices to endpoints: webhooks by the Standard Webhooks specification, e-mail with the documents, text
+    messages, and pull queues for systems that cannot be called. Every delivery happens at least once and has a stable id, by which a receiver tells repeats.
     Endpoints need the scope "registry", looking and pulling the scope "read", ordering a delivery the scope "issue".
     """
 

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class DeliveryServiceStub:
-    """Delivers invoices to endpoints: webhooks by the Standard Webhooks specification, e-mail, and pull queues for systems
-    that cannot be called. Every delivery happens at least once and has a stable id, by which a receiver tells repeats.
+    """Delivers invoices to endpoints: webhooks by the Standard Webhooks specification, e-mail with the documents, text
+    messages, and pull queues for systems that cannot be called. Every delivery happens at least once and has a stable id, by which a receiver tells repeats.
     Endpoints need the scope "registry", looking and pulling the scope "read", ordering a delivery the scope "issue".
     """
 
@@ -61,8 +61,8 @@ class DeliveryServiceStub:
 
 @_typing.type_check_only
 class DeliveryServiceAsyncStub(DeliveryServiceStub):
-    """Delivers invoices to endpoints: webhooks by the Standard Webhooks specification, e-mail, and pull queues for systems
-    that cannot be called. Every delivery happens at least once and has a stable id, by which a receiver tells repeats.
+    """Delivers invoices to endpoints: webhooks by the Standard Webhooks specification, e-mail with the documents, text
+    messages, and pull queues for systems that cannot be called. Every delivery happens at least once and has a stable id, by which a receiver tells repeats.
     Endpoints need the scope "registry", looking and pulling the scope "read", ordering a delivery the scope "issue".
     """
 
@@ -91,8 +91,8 @@ class DeliveryServiceAsyncStub(DeliveryServiceStub):
     """Finishes deliveries of a pull endpoint, even when their lease ran out. Doing so again changes nothing."""
 
 class DeliveryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Delivers invoices to endpoints: webhooks by the Standard Webhooks specification, e-mail, and pull queues for systems
-    that cannot be called. Every delivery happens at least once and has a stable id, by which a receiver tells repeats.
+    """Delivers invoices to endpoints: webhooks by the Standard Webhooks specification, e-mail with the documents, text
+    messages, and pull queues for systems that cannot be called. Every delivery happens at least once and has a stable id, by which a receiver tells repeats.
     Endpoints need the scope "registry", looking and pulling the scope "read", ordering a delivery the scope "issue".
     """
 

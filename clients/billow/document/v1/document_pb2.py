@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!billow/document/v1/document.proto\x12\x12\x62illow.document.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"@\n\x12GetDocumentRequest\x12\x14\n\x06number\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06\x66ormat\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"~\n\x13GetDocumentResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x11\n\tfile_name\x18\x03 \x01(\t\x12\x0e\n\x06sha256\x18\x04 \x01(\x0c\x12\x0e\n\x06\x66ormat\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\x05\x32\xa4\x01\n\x0f\x44ocumentService\x12\x90\x01\n\x0bGetDocument\x12&.billow.document.v1.GetDocumentRequest\x1a\'.billow.document.v1.GetDocumentResponse\"0\x82\xd3\xe4\x93\x02*\x12(/v1/invoices/{number}/documents/{format}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!billow/document/v1/document.proto\x12\x12\x62illow.document.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"@\n\x12GetDocumentRequest\x12\x14\n\x06number\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06\x66ormat\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"~\n\x13GetDocumentResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x11\n\tfile_name\x18\x03 \x01(\t\x12\x0e\n\x06sha256\x18\x04 \x01(\x0c\x12\x0e\n\x06\x66ormat\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\x05\"[\n\x19\x43reateDownloadLinkRequest\x12\x14\n\x06number\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06\x66ormat\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nlifetime_s\x18\x03 \x01(\x03\"\x91\x01\n\x1a\x43reateDownloadLinkResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x11\n\tfile_name\x18\x05 \x01(\t2\xd4\x02\n\x0f\x44ocumentService\x12\x90\x01\n\x0bGetDocument\x12&.billow.document.v1.GetDocumentRequest\x1a\'.billow.document.v1.GetDocumentResponse\"0\x82\xd3\xe4\x93\x02*\x12(/v1/invoices/{number}/documents/{format}\x12\xad\x01\n\x12\x43reateDownloadLink\x12-.billow.document.v1.CreateDownloadLinkRequest\x1a..billow.document.v1.CreateDownloadLinkResponse\"8\x82\xd3\xe4\x93\x02\x32\"-/v1/invoices/{number}/documents/{format}:link:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,12 +38,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETDOCUMENTREQUEST'].fields_by_name['number']._serialized_options = b'\342A\001\002'
   _globals['_GETDOCUMENTREQUEST'].fields_by_name['format']._loaded_options = None
   _globals['_GETDOCUMENTREQUEST'].fields_by_name['format']._serialized_options = b'\342A\001\002'
+  _globals['_CREATEDOWNLOADLINKREQUEST'].fields_by_name['number']._loaded_options = None
+  _globals['_CREATEDOWNLOADLINKREQUEST'].fields_by_name['number']._serialized_options = b'\342A\001\002'
+  _globals['_CREATEDOWNLOADLINKREQUEST'].fields_by_name['format']._loaded_options = None
+  _globals['_CREATEDOWNLOADLINKREQUEST'].fields_by_name['format']._serialized_options = b'\342A\001\002'
   _globals['_DOCUMENTSERVICE'].methods_by_name['GetDocument']._loaded_options = None
   _globals['_DOCUMENTSERVICE'].methods_by_name['GetDocument']._serialized_options = b'\202\323\344\223\002*\022(/v1/invoices/{number}/documents/{format}'
-  _globals['_GETDOCUMENTREQUEST']._serialized_start=120
-  _globals['_GETDOCUMENTREQUEST']._serialized_end=184
-  _globals['_GETDOCUMENTRESPONSE']._serialized_start=186
-  _globals['_GETDOCUMENTRESPONSE']._serialized_end=312
-  _globals['_DOCUMENTSERVICE']._serialized_start=315
-  _globals['_DOCUMENTSERVICE']._serialized_end=479
+  _globals['_DOCUMENTSERVICE'].methods_by_name['CreateDownloadLink']._loaded_options = None
+  _globals['_DOCUMENTSERVICE'].methods_by_name['CreateDownloadLink']._serialized_options = b'\202\323\344\223\0022\"-/v1/invoices/{number}/documents/{format}:link:\001*'
+  _globals['_GETDOCUMENTREQUEST']._serialized_start=153
+  _globals['_GETDOCUMENTREQUEST']._serialized_end=217
+  _globals['_GETDOCUMENTRESPONSE']._serialized_start=219
+  _globals['_GETDOCUMENTRESPONSE']._serialized_end=345
+  _globals['_CREATEDOWNLOADLINKREQUEST']._serialized_start=347
+  _globals['_CREATEDOWNLOADLINKREQUEST']._serialized_end=438
+  _globals['_CREATEDOWNLOADLINKRESPONSE']._serialized_start=441
+  _globals['_CREATEDOWNLOADLINKRESPONSE']._serialized_end=586
+  _globals['_DOCUMENTSERVICE']._serialized_start=589
+  _globals['_DOCUMENTSERVICE']._serialized_end=929
 # @@protoc_insertion_point(module_scope)

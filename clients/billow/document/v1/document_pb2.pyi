@@ -5,6 +5,7 @@ The documents people exchange, made of issued invoices."""
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -83,3 +84,77 @@ class GetDocumentResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetDocumentResponse: _TypeAlias = GetDocumentResponse  # noqa: Y015
+
+@_typing.final
+class CreateDownloadLinkRequest(_message.Message):
+    """Asks for a link to a document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    LIFETIME_S_FIELD_NUMBER: _builtins.int
+    number: _builtins.str
+    """The invoice number: 20 digits. Required."""
+    format: _builtins.str
+    """The format: "pdf", "xml", "ofd" or "ubl". Required. At most 16 characters."""
+    lifetime_s: _builtins.int
+    """For how long the link is wanted, seconds: 1 to 2,592,000 (30 days). 0 means the installation's usual time, a day
+    unless it says otherwise. The end is rounded up, usually to a whole hour.
+    """
+    def __init__(
+        self,
+        *,
+        number: _builtins.str = ...,
+        format: _builtins.str = ...,
+        lifetime_s: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "lifetime_s", b"lifetime_s", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateDownloadLinkRequest: _TypeAlias = CreateDownloadLinkRequest  # noqa: Y015
+
+@_typing.final
+class CreateDownloadLinkResponse(_message.Message):
+    """A link to a document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """The link: a URL, or its path where the installation has not said under which name it is reached. At most 2,000
+    characters. Who has it can download the document: treat it like the document.
+    """
+    sha256: _builtins.bytes
+    """SHA-256 of the document, 32 bytes; in hexadecimal it is the ETag of the download."""
+    size_bytes: _builtins.int
+    """The size of the document, bytes."""
+    file_name: _builtins.str
+    """A name for the file: the invoice number and the format's extension."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the link ends."""
+
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        sha256: _builtins.bytes = ...,
+        size_bytes: _builtins.int = ...,
+        file_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "file_name", b"file_name", "sha256", b"sha256", "size_bytes", b"size_bytes", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateDownloadLinkResponse: _TypeAlias = CreateDownloadLinkResponse  # noqa: Y015

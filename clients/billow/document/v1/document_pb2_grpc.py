@@ -40,6 +40,11 @@ class DocumentServiceStub:
                 request_serializer=billow_dot_document_dot_v1_dot_document__pb2.GetDocumentRequest.SerializeToString,
                 response_deserializer=billow_dot_document_dot_v1_dot_document__pb2.GetDocumentResponse.FromString,
                 _registered_method=True)
+        self.CreateDownloadLink = channel.unary_unary(
+                '/billow.document.v1.DocumentService/CreateDownloadLink',
+                request_serializer=billow_dot_document_dot_v1_dot_document__pb2.CreateDownloadLinkRequest.SerializeToString,
+                response_deserializer=billow_dot_document_dot_v1_dot_document__pb2.CreateDownloadLinkResponse.FromString,
+                _registered_method=True)
 
 
 class DocumentServiceServicer:
@@ -47,8 +52,18 @@ class DocumentServiceServicer:
     """
 
     def GetDocument(self, request, context):
-        """Renders an invoice of the caller's tenant, or gives back what was rendered before: the same bytes every time.
+        """Renders an invoice that the caller's tenant issued, or received under a taxpayer id it has proved, or gives back
+        what was rendered before: the same bytes every time.
         The first rendering takes some hundredths of a second; what comes after is read from the object store.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateDownloadLink(self, request, context):
+        """Makes a link by which anybody who has it can download a document until its time is over, without an API key. The
+        document is rendered and kept in the object store before the answer. A link opens that one document only. Links of
+        one document and lifetime made within a while are the same, so that caches serve all who have one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -61,6 +76,11 @@ def add_DocumentServiceServicer_to_server(servicer, server):
                     servicer.GetDocument,
                     request_deserializer=billow_dot_document_dot_v1_dot_document__pb2.GetDocumentRequest.FromString,
                     response_serializer=billow_dot_document_dot_v1_dot_document__pb2.GetDocumentResponse.SerializeToString,
+            ),
+            'CreateDownloadLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateDownloadLink,
+                    request_deserializer=billow_dot_document_dot_v1_dot_document__pb2.CreateDownloadLinkRequest.FromString,
+                    response_serializer=billow_dot_document_dot_v1_dot_document__pb2.CreateDownloadLinkResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -91,6 +111,33 @@ class DocumentService:
             '/billow.document.v1.DocumentService/GetDocument',
             billow_dot_document_dot_v1_dot_document__pb2.GetDocumentRequest.SerializeToString,
             billow_dot_document_dot_v1_dot_document__pb2.GetDocumentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateDownloadLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/billow.document.v1.DocumentService/CreateDownloadLink',
+            billow_dot_document_dot_v1_dot_document__pb2.CreateDownloadLinkRequest.SerializeToString,
+            billow_dot_document_dot_v1_dot_document__pb2.CreateDownloadLinkResponse.FromString,
             options,
             channel_credentials,
             insecure,

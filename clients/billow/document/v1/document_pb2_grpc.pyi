@@ -34,8 +34,14 @@ class DocumentServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DocumentServiceAsyncStub: ...
     GetDocument: _grpc.UnaryUnaryMultiCallable[_document_pb2.GetDocumentRequest, _document_pb2.GetDocumentResponse]
-    """Renders an invoice of the caller's tenant, or gives back what was rendered before: the same bytes every time.
+    """Renders an invoice that the caller's tenant issued, or received under a taxpayer id it has proved, or gives back
+    what was rendered before: the same bytes every time.
     The first rendering takes some hundredths of a second; what comes after is read from the object store.
+    """
+    CreateDownloadLink: _grpc.UnaryUnaryMultiCallable[_document_pb2.CreateDownloadLinkRequest, _document_pb2.CreateDownloadLinkResponse]
+    """Makes a link by which anybody who has it can download a document until its time is over, without an API key. The
+    document is rendered and kept in the object store before the answer. A link opens that one document only. Links of
+    one document and lifetime made within a while are the same, so that caches serve all who have one.
     """
 
 @_typing.type_check_only
@@ -44,8 +50,14 @@ class DocumentServiceAsyncStub(DocumentServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetDocument: _aio.UnaryUnaryMultiCallable[_document_pb2.GetDocumentRequest, _document_pb2.GetDocumentResponse]  # type: ignore[assignment]
-    """Renders an invoice of the caller's tenant, or gives back what was rendered before: the same bytes every time.
+    """Renders an invoice that the caller's tenant issued, or received under a taxpayer id it has proved, or gives back
+    what was rendered before: the same bytes every time.
     The first rendering takes some hundredths of a second; what comes after is read from the object store.
+    """
+    CreateDownloadLink: _aio.UnaryUnaryMultiCallable[_document_pb2.CreateDownloadLinkRequest, _document_pb2.CreateDownloadLinkResponse]  # type: ignore[assignment]
+    """Makes a link by which anybody who has it can download a document until its time is over, without an API key. The
+    document is rendered and kept in the object store before the answer. A link opens that one document only. Links of
+    one document and lifetime made within a while are the same, so that caches serve all who have one.
     """
 
 class DocumentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -57,8 +69,20 @@ class DocumentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _document_pb2.GetDocumentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_document_pb2.GetDocumentResponse, _abc.Awaitable[_document_pb2.GetDocumentResponse]]:
-        """Renders an invoice of the caller's tenant, or gives back what was rendered before: the same bytes every time.
+        """Renders an invoice that the caller's tenant issued, or received under a taxpayer id it has proved, or gives back
+        what was rendered before: the same bytes every time.
         The first rendering takes some hundredths of a second; what comes after is read from the object store.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateDownloadLink(
+        self,
+        request: _document_pb2.CreateDownloadLinkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_document_pb2.CreateDownloadLinkResponse, _abc.Awaitable[_document_pb2.CreateDownloadLinkResponse]]:
+        """Makes a link by which anybody who has it can download a document until its time is over, without an API key. The
+        document is rendered and kept in the object store before the answer. A link opens that one document only. Links of
+        one document and lifetime made within a while are the same, so that caches serve all who have one.
         """
 
 def add_DocumentServiceServicer_to_server(servicer: DocumentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

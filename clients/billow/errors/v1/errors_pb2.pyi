@@ -62,6 +62,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The seller has no number range for this kind; metadata: seller_id, kind. FAILED_PRECONDITION."""
     REASON_NUMBER_RANGE_EXHAUSTED: _Reason.ValueType  # 19
     """All number ranges of the seller for this kind are used up; metadata: seller_id, kind. FAILED_PRECONDITION."""
+    REASON_CREDIT_QUOTA_EXCEEDED: _Reason.ValueType  # 30
+    """The invoice exceeds what is left of the seller's credit quota of this month; nothing was changed. Metadata:
+    seller_id, month ("2026-11"), quota_minor, used_minor, left_minor. FAILED_PRECONDITION.
+    """
     REASON_OVERLOADED: _Reason.ValueType  # 20
     """Too much work is waiting; RetryInfo says when to come back. RESOURCE_EXHAUSTED."""
     REASON_QUOTA_EXCEEDED: _Reason.ValueType  # 21
@@ -142,6 +146,10 @@ REASON_NO_NUMBER_RANGE: Reason.ValueType  # 18
 """The seller has no number range for this kind; metadata: seller_id, kind. FAILED_PRECONDITION."""
 REASON_NUMBER_RANGE_EXHAUSTED: Reason.ValueType  # 19
 """All number ranges of the seller for this kind are used up; metadata: seller_id, kind. FAILED_PRECONDITION."""
+REASON_CREDIT_QUOTA_EXCEEDED: Reason.ValueType  # 30
+"""The invoice exceeds what is left of the seller's credit quota of this month; nothing was changed. Metadata:
+seller_id, month ("2026-11"), quota_minor, used_minor, left_minor. FAILED_PRECONDITION.
+"""
 REASON_OVERLOADED: Reason.ValueType  # 20
 """Too much work is waiting; RetryInfo says when to come back. RESOURCE_EXHAUSTED."""
 REASON_QUOTA_EXCEEDED: Reason.ValueType  # 21

@@ -729,3 +729,189 @@ class ListNumberRangesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListNumberRangesResponse: _TypeAlias = ListNumberRangesResponse  # noqa: Y015
+
+@_typing.final
+class CreditQuota(_message.Message):
+    """What a seller may issue in a calendar month, in the time zone of its issue dates: the sum of the totals without tax of
+    its blue invoices. Red invoices give nothing back.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    MONTH_FIELD_NUMBER: _builtins.int
+    QUOTA_MINOR_FIELD_NUMBER: _builtins.int
+    USED_MINOR_FIELD_NUMBER: _builtins.int
+    LEFT_MINOR_FIELD_NUMBER: _builtins.int
+    seller_id: _builtins.str
+    """The seller."""
+    month: _builtins.str
+    """The month that used_minor and left_minor tell of: the present one, as "2026-11"."""
+    quota_minor: _builtins.int
+    """What it may issue in a month, in minor units. Unset while it has no quota."""
+    used_minor: _builtins.int
+    """What it has issued this month, in minor units. 0 while it has no quota."""
+    left_minor: _builtins.int
+    """What is left of it, in minor units; 0 when the quota was lowered below what is used. 0 while it has no quota."""
+    def __init__(
+        self,
+        *,
+        seller_id: _builtins.str = ...,
+        month: _builtins.str = ...,
+        quota_minor: _builtins.int | None = ...,
+        used_minor: _builtins.int = ...,
+        left_minor: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_quota_minor", b"_quota_minor", "quota_minor", b"quota_minor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quota_minor", b"_quota_minor", "left_minor", b"left_minor", "month", b"month", "quota_minor", b"quota_minor", "seller_id", b"seller_id", "used_minor", b"used_minor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__quota_minor: _TypeAlias = _typing.Literal["quota_minor"]  # noqa: Y015
+    _WhichOneofArgType__quota_minor: _TypeAlias = _typing.Literal["_quota_minor", b"_quota_minor"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quota_minor) -> _WhichOneofReturnType__quota_minor | None: ...
+
+Global___CreditQuota: _TypeAlias = CreditQuota  # noqa: Y015
+
+@_typing.final
+class SetCreditQuotaRequest(_message.Message):
+    """Sets a credit quota."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    QUOTA_MINOR_FIELD_NUMBER: _builtins.int
+    seller_id: _builtins.str
+    """The seller. Required."""
+    quota_minor: _builtins.int
+    """What it may issue in a month, in minor units: 0 (nothing) to 99,999,999,999,999,999. Required."""
+    def __init__(
+        self,
+        *,
+        seller_id: _builtins.str = ...,
+        quota_minor: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_quota_minor", b"_quota_minor", "quota_minor", b"quota_minor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quota_minor", b"_quota_minor", "quota_minor", b"quota_minor", "seller_id", b"seller_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__quota_minor: _TypeAlias = _typing.Literal["quota_minor"]  # noqa: Y015
+    _WhichOneofArgType__quota_minor: _TypeAlias = _typing.Literal["_quota_minor", b"_quota_minor"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quota_minor) -> _WhichOneofReturnType__quota_minor | None: ...
+
+Global___SetCreditQuotaRequest: _TypeAlias = SetCreditQuotaRequest  # noqa: Y015
+
+@_typing.final
+class SetCreditQuotaResponse(_message.Message):
+    """The credit quota."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREDIT_QUOTA_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def credit_quota(self) -> Global___CreditQuota:
+        """The quota as it is now."""
+
+    def __init__(
+        self,
+        *,
+        credit_quota: Global___CreditQuota | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credit_quota", b"credit_quota"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_quota", b"credit_quota"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetCreditQuotaResponse: _TypeAlias = SetCreditQuotaResponse  # noqa: Y015
+
+@_typing.final
+class ClearCreditQuotaRequest(_message.Message):
+    """Takes a credit quota away."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    seller_id: _builtins.str
+    """The seller. Required."""
+    def __init__(
+        self,
+        *,
+        seller_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["seller_id", b"seller_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearCreditQuotaRequest: _TypeAlias = ClearCreditQuotaRequest  # noqa: Y015
+
+@_typing.final
+class ClearCreditQuotaResponse(_message.Message):
+    """There is no credit quota now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREDIT_QUOTA_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def credit_quota(self) -> Global___CreditQuota:
+        """The quota as it is now: without an amount."""
+
+    def __init__(
+        self,
+        *,
+        credit_quota: Global___CreditQuota | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credit_quota", b"credit_quota"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_quota", b"credit_quota"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearCreditQuotaResponse: _TypeAlias = ClearCreditQuotaResponse  # noqa: Y015
+
+@_typing.final
+class GetCreditQuotaRequest(_message.Message):
+    """Asks for a credit quota."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    seller_id: _builtins.str
+    """The seller. Required."""
+    def __init__(
+        self,
+        *,
+        seller_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["seller_id", b"seller_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCreditQuotaRequest: _TypeAlias = GetCreditQuotaRequest  # noqa: Y015
+
+@_typing.final
+class GetCreditQuotaResponse(_message.Message):
+    """The credit quota."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREDIT_QUOTA_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def credit_quota(self) -> Global___CreditQuota:
+        """The quota asked for."""
+
+    def __init__(
+        self,
+        *,
+        credit_quota: Global___CreditQuota | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credit_quota", b"credit_quota"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_quota", b"credit_quota"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCreditQuotaResponse: _TypeAlias = GetCreditQuotaResponse  # noqa: Y015

@@ -86,6 +86,21 @@ class RegistryServiceStub:
                 request_serializer=billow_dot_registry_dot_v1_dot_registry__pb2.ListNumberRangesRequest.SerializeToString,
                 response_deserializer=billow_dot_registry_dot_v1_dot_registry__pb2.ListNumberRangesResponse.FromString,
                 _registered_method=True)
+        self.SetCreditQuota = channel.unary_unary(
+                '/billow.registry.v1.RegistryService/SetCreditQuota',
+                request_serializer=billow_dot_registry_dot_v1_dot_registry__pb2.SetCreditQuotaRequest.SerializeToString,
+                response_deserializer=billow_dot_registry_dot_v1_dot_registry__pb2.SetCreditQuotaResponse.FromString,
+                _registered_method=True)
+        self.ClearCreditQuota = channel.unary_unary(
+                '/billow.registry.v1.RegistryService/ClearCreditQuota',
+                request_serializer=billow_dot_registry_dot_v1_dot_registry__pb2.ClearCreditQuotaRequest.SerializeToString,
+                response_deserializer=billow_dot_registry_dot_v1_dot_registry__pb2.ClearCreditQuotaResponse.FromString,
+                _registered_method=True)
+        self.GetCreditQuota = channel.unary_unary(
+                '/billow.registry.v1.RegistryService/GetCreditQuota',
+                request_serializer=billow_dot_registry_dot_v1_dot_registry__pb2.GetCreditQuotaRequest.SerializeToString,
+                response_deserializer=billow_dot_registry_dot_v1_dot_registry__pb2.GetCreditQuotaResponse.FromString,
+                _registered_method=True)
 
 
 class RegistryServiceServicer:
@@ -163,6 +178,28 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetCreditQuota(self, request, context):
+        """Sets what a seller may issue in a calendar month; beyond it issuing answers CREDIT_QUOTA_EXCEEDED. In force
+        everywhere when this is answered. What was issued this month counts. Again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearCreditQuota(self, request, context):
+        """Takes the credit quota of a seller away: it may issue any amount. Again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCreditQuota(self, request, context):
+        """Reads the credit quota of a seller, and what is used of it this month.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RegistryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -215,6 +252,21 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.ListNumberRanges,
                     request_deserializer=billow_dot_registry_dot_v1_dot_registry__pb2.ListNumberRangesRequest.FromString,
                     response_serializer=billow_dot_registry_dot_v1_dot_registry__pb2.ListNumberRangesResponse.SerializeToString,
+            ),
+            'SetCreditQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetCreditQuota,
+                    request_deserializer=billow_dot_registry_dot_v1_dot_registry__pb2.SetCreditQuotaRequest.FromString,
+                    response_serializer=billow_dot_registry_dot_v1_dot_registry__pb2.SetCreditQuotaResponse.SerializeToString,
+            ),
+            'ClearCreditQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearCreditQuota,
+                    request_deserializer=billow_dot_registry_dot_v1_dot_registry__pb2.ClearCreditQuotaRequest.FromString,
+                    response_serializer=billow_dot_registry_dot_v1_dot_registry__pb2.ClearCreditQuotaResponse.SerializeToString,
+            ),
+            'GetCreditQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCreditQuota,
+                    request_deserializer=billow_dot_registry_dot_v1_dot_registry__pb2.GetCreditQuotaRequest.FromString,
+                    response_serializer=billow_dot_registry_dot_v1_dot_registry__pb2.GetCreditQuotaResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -489,6 +541,87 @@ class RegistryService:
             '/billow.registry.v1.RegistryService/ListNumberRanges',
             billow_dot_registry_dot_v1_dot_registry__pb2.ListNumberRangesRequest.SerializeToString,
             billow_dot_registry_dot_v1_dot_registry__pb2.ListNumberRangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetCreditQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/billow.registry.v1.RegistryService/SetCreditQuota',
+            billow_dot_registry_dot_v1_dot_registry__pb2.SetCreditQuotaRequest.SerializeToString,
+            billow_dot_registry_dot_v1_dot_registry__pb2.SetCreditQuotaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearCreditQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/billow.registry.v1.RegistryService/ClearCreditQuota',
+            billow_dot_registry_dot_v1_dot_registry__pb2.ClearCreditQuotaRequest.SerializeToString,
+            billow_dot_registry_dot_v1_dot_registry__pb2.ClearCreditQuotaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCreditQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/billow.registry.v1.RegistryService/GetCreditQuota',
+            billow_dot_registry_dot_v1_dot_registry__pb2.GetCreditQuotaRequest.SerializeToString,
+            billow_dot_registry_dot_v1_dot_registry__pb2.GetCreditQuotaResponse.FromString,
             options,
             channel_credentials,
             insecure,

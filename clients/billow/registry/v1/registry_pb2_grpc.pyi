@@ -55,6 +55,14 @@ class RegistryServiceStub:
     """Adds a range of invoice numbers that the authority gave to a seller. Ranges are used in the order they were added."""
     ListNumberRanges: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ListNumberRangesRequest, _registry_pb2.ListNumberRangesResponse]
     """Lists the number ranges of a seller in the order of their use."""
+    SetCreditQuota: _grpc.UnaryUnaryMultiCallable[_registry_pb2.SetCreditQuotaRequest, _registry_pb2.SetCreditQuotaResponse]
+    """Sets what a seller may issue in a calendar month; beyond it issuing answers CREDIT_QUOTA_EXCEEDED. In force
+    everywhere when this is answered. What was issued this month counts. Again changes nothing.
+    """
+    ClearCreditQuota: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ClearCreditQuotaRequest, _registry_pb2.ClearCreditQuotaResponse]
+    """Takes the credit quota of a seller away: it may issue any amount. Again changes nothing."""
+    GetCreditQuota: _grpc.UnaryUnaryMultiCallable[_registry_pb2.GetCreditQuotaRequest, _registry_pb2.GetCreditQuotaResponse]
+    """Reads the credit quota of a seller, and what is used of it this month."""
 
 @_typing.type_check_only
 class RegistryServiceAsyncStub(RegistryServiceStub):
@@ -83,6 +91,14 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Adds a range of invoice numbers that the authority gave to a seller. Ranges are used in the order they were added."""
     ListNumberRanges: _aio.UnaryUnaryMultiCallable[_registry_pb2.ListNumberRangesRequest, _registry_pb2.ListNumberRangesResponse]  # type: ignore[assignment]
     """Lists the number ranges of a seller in the order of their use."""
+    SetCreditQuota: _aio.UnaryUnaryMultiCallable[_registry_pb2.SetCreditQuotaRequest, _registry_pb2.SetCreditQuotaResponse]  # type: ignore[assignment]
+    """Sets what a seller may issue in a calendar month; beyond it issuing answers CREDIT_QUOTA_EXCEEDED. In force
+    everywhere when this is answered. What was issued this month counts. Again changes nothing.
+    """
+    ClearCreditQuota: _aio.UnaryUnaryMultiCallable[_registry_pb2.ClearCreditQuotaRequest, _registry_pb2.ClearCreditQuotaResponse]  # type: ignore[assignment]
+    """Takes the credit quota of a seller away: it may issue any amount. Again changes nothing."""
+    GetCreditQuota: _aio.UnaryUnaryMultiCallable[_registry_pb2.GetCreditQuotaRequest, _registry_pb2.GetCreditQuotaResponse]  # type: ignore[assignment]
+    """Reads the credit quota of a seller, and what is used of it this month."""
 
 class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps tenants, API keys, sellers and number ranges. Tenants need a key of the scope "platform"; the rest needs
@@ -168,5 +184,31 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_pb2.ListNumberRangesResponse, _abc.Awaitable[_registry_pb2.ListNumberRangesResponse]]:
         """Lists the number ranges of a seller in the order of their use."""
+
+    @_abc_1.abstractmethod
+    def SetCreditQuota(
+        self,
+        request: _registry_pb2.SetCreditQuotaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.SetCreditQuotaResponse, _abc.Awaitable[_registry_pb2.SetCreditQuotaResponse]]:
+        """Sets what a seller may issue in a calendar month; beyond it issuing answers CREDIT_QUOTA_EXCEEDED. In force
+        everywhere when this is answered. What was issued this month counts. Again changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def ClearCreditQuota(
+        self,
+        request: _registry_pb2.ClearCreditQuotaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.ClearCreditQuotaResponse, _abc.Awaitable[_registry_pb2.ClearCreditQuotaResponse]]:
+        """Takes the credit quota of a seller away: it may issue any amount. Again changes nothing."""
+
+    @_abc_1.abstractmethod
+    def GetCreditQuota(
+        self,
+        request: _registry_pb2.GetCreditQuotaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.GetCreditQuotaResponse, _abc.Awaitable[_registry_pb2.GetCreditQuotaResponse]]:
+        """Reads the credit quota of a seller, and what is used of it this month."""
 
 def add_RegistryServiceServicer_to_server(servicer: RegistryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

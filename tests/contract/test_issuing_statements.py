@@ -1,0 +1,87 @@
+"""What a commit says to the database, statement by statement: credit quotas cost nothing where there are none (P3)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiomysql
+import pytest
+
+from core.settings import load
+from core.storage.ports import Issued
+from stack import Stack
+from tests.contract.issuing_subjects import MySQLSubject
+from tests.support.issuing import LINE_NET
+
+LOCK = ["START TRANSACTION", "SELECT number_ranges"]
+WRITE = ["UPDATE number_ranges", "INSERT batches", "INSERT invoices", "COMMIT"]
+LOCK_QUOTA = "SELECT credit_quotas"
+COUNT_QUOTA = "INSERT credit_quota_months"
+LOOK_UP = "SELECT invoices"
+
+
+@pytest.fixture
+async def mysql(data_stores: Stack) -> AsyncIterator[MySQLSubject]:
+    subject = MySQLSubject(load(data_stores.config_path).mysql)
+    yield subject
+    await subject.close()
+
+
+@pytest.fixture
+def trips(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Every round trip of a cursor from now on, as the statements it carries."""
+    seen: list[list[str]] = []
+    execute = aiomysql.Cursor.execute
+
+    async def noting(cursor: aiomysql.Cursor, sql: str, arguments: Any = None) -> Any:
+        seen.append([_short(statement) for statement in sql.split("; ")])
+        return await execute(cursor, sql, arguments)
+
+    monkeypatch.setattr(aiomysql.Cursor, "execute", noting)
+    return seen
+
+
+def _short(statement: str) -> str:
+    """Shortens a statement to its verb and its table."""
+    words = statement.split()
+    if words[0] == "SELECT" and "FROM" in words:
+        return f"SELECT {words[words.index('FROM') + 1]}"
+    if words[0] == "INSERT":
+        return f"INSERT {words[2]}"
+    return " ".join(words[:2])
+
+
+async def test_without_quotas_a_commit_is_two_round_trips_and_asks_for_none(
+    mysql: MySQLSubject, trips: list[list[str]]
+) -> None:
+    seller, limited = await mysql.seller(), await mysql.seller()
+    await mysql.store.commit([seller.draft("a")])
+    await mysql.quotas.set(limited.seller_key, 100 * LINE_NET)
+    await mysql.store.commit([limited.draft("a")])
+    for name in ("b", "c"):  # the process knows of a quota; this seller has none
+        trips.clear()
+        await mysql.store.commit([seller.draft(name), seller.draft(name + "2")])
+        assert trips == [LOCK, WRITE]
+
+
+async def test_a_quota_costs_two_statements_and_no_round_trip(mysql: MySQLSubject, trips: list[list[str]]) -> None:
+    seller = await mysql.seller()
+    await mysql.store.commit([seller.draft("a", lines=1)])
+    await mysql.quotas.set(seller.seller_key, 4 * LINE_NET)
+    with_quota = [WRITE[0], COUNT_QUOTA, *WRITE[1:]]
+    trips.clear()
+    await mysql.store.commit([seller.draft("b", lines=1)])
+    assert trips == [LOCK, [LOCK_QUOTA], with_quota], "the first time this process meets it"
+    trips.clear()
+    await mysql.store.commit([seller.draft("c", lines=1)])
+    assert trips == [[*LOCK, LOCK_QUOTA], with_quota]
+    trips.clear()
+    answers = await mysql.store.commit([seller.draft("too much", lines=2), seller.draft("fits", lines=1)])
+    assert trips == [[*LOCK, LOCK_QUOTA], [LOOK_UP], with_quota], "request ids are looked up before one is refused"
+    assert [isinstance(answer, Issued) for answer in answers] == [False, True]
+    await mysql.quotas.clear(seller.seller_key)
+    await mysql.store.commit([seller.draft("d", lines=1)])
+    trips.clear()
+    await mysql.store.commit([seller.draft("e", lines=1)])
+    assert trips == [LOCK, WRITE], "off is as before"
