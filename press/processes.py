@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import struct
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -140,9 +142,14 @@ async def _exchange(process: Process, name: bytes, parts: Sequence[bytes]) -> An
 
 
 async def _killed(process: Process) -> int:
-    """Ends a process at once; returns its exit code, its own if it had ended already."""
-    with suppress(ProcessLookupError):
-        process.kill()
+    """Ends a process at once; returns its exit code, its own if it had ended already.
+
+    Not by `process.kill()`: that looks first whether the process has ended, and so takes its exit code away from the
+    event loop, which then makes one up (255).
+    """
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
     return await _end(process)
 
 
