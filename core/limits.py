@@ -149,4 +149,5 @@ DOWNLOADS_MAX: Final = 64  # under way in one web process: each holds one chunk 
 DOWNLOAD_STORE_MAX_MS: Final = 5_000  # of one read of the object store before the caller is told to come again
 DOWNLOAD_WRITE_MAX_MS: Final = 60_000  # of one chunk to a slow reader before the download is ended
 DOWNLOAD_CHUNK_BYTES: Final = 1024 * 1024  # of one read of the object store; most documents are smaller
+DOWNLOAD_RECENT_BYTES_MAX: Final = 32 * 1024 * 1024  # of small documents one web process remembers: some 800
 PAGE_BYTES_MAX: Final = 1024 * 1024  # of one file of the pages, which are held in memory
