@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "key": "admin.registry:key",
     "seller": "admin.registry:seller",
     "range": "admin.registry:number_range",
+    "quota": "admin.quotas:quota",
     "tax-id": "admin.tax_ids:tax_id",
     "status": "admin.status:status",
     "audit": "admin.audit.command:audit_command",

@@ -14,6 +14,7 @@ from typing import Any
 
 from core import limits
 from core.domain.download_link import KEY_ID_FORM, LinkKey
+from core.domain.webhooks import SCHEDULE_MS
 
 
 class SettingsError(ValueError):
@@ -206,6 +207,8 @@ class DeliverySettings:
         require(self.pause_ms >= 1, "delivery.pause_ms", "must be positive")
         require(self.idle_wait_ms >= 1, "delivery.idle_wait_ms", "must be positive")
         require(all(delay >= 1 for delay in self.schedule_ms), "delivery.schedule_ms", "must all be positive")
+        fits = sum(self.schedule_ms) <= sum(SCHEDULE_MS)  # the audit takes what waits for longer as forgotten
+        require(fits, "delivery.schedule_ms", "must not be longer than the specification's, 75 h 35 min 5 s")
         require(self.smtp_sender.count("@") == 1, "delivery.smtp_sender", "must be an e-mail address")
         require(bool(self.sms_url) == bool(self.sms_token), "delivery.sms_url", "must stand with delivery.sms_token")
         secure = self.sms_url.startswith("https://") or (self.allow_http and self.sms_url.startswith("http://"))

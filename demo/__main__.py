@@ -21,7 +21,7 @@ from rich.text import Text
 
 import billow
 from core import settings
-from demo import account, archive, mapping, records, report, streaming, tables
+from demo import account, archive, life, mapping, records, report, streaming, tables
 from stack import Stack
 from stack.options import DEFAULT_RUN_DIR, StackError
 from stack.progress import for_console
@@ -138,6 +138,8 @@ class Demo:
         verified = time.monotonic()
         archived = self.wait_for_archive(issuing.issued)
         waited = time.monotonic()
+        lived = asyncio.run(life.live(self._address, config=self._stack.config_path))
+        lived_at = time.monotonic()
         findings = self.audit()
         return report.Summary(
             scale=self._scale,
@@ -155,8 +157,9 @@ class Demo:
             verify_s=round(verifying.elapsed_s, 2),
             verify_per_s=round(verifying.matched / verifying.elapsed_s, 1),
             archive_wait_s=round(waited - verified, 1),
-            audit_s=round(time.monotonic() - waited, 1),
+            audit_s=round(time.monotonic() - lived_at, 1),
             client_peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // MIB,
+            life=lived,
         )
 
     def look_further(self, console: Console) -> None:
@@ -205,12 +208,13 @@ def main(*, scale: Decimal, run_dir: Path, down: bool) -> None:
         demo = Demo(scale=scale, stack=stack)
         summary = demo.run()
         demo.look_further(console)
-    except (StackError, account.AccountError, billow.BillowError) as error:
+    except (StackError, account.AccountError, life.LifeError, billow.BillowError) as error:
         ERR.print(f"[red]demo:[/] {error}", highlight=False)
         sys.exit(1)
     finally:
         if down:
             stack.down()
+    life.show(console, summary.life, audit_findings=summary.audit_findings)
     console.print()
     report.show(console, summary)
     print(summary.json())  # last on stdout, for programs

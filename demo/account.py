@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import billow
 from demo.mapping import seller_id, seller_party
@@ -27,14 +28,14 @@ class AccountError(RuntimeError):
     """`billow-admin` could not make a key; the text is what it said."""
 
 
-def key_file(config: Path) -> Path:
-    """Where the demo keeps its key: beside the settings."""
-    return config.with_name("demo.key")
+def key_file(config: Path, tenant: str = TENANT) -> Path:
+    """Where the demo keeps a tenant's key: beside the settings."""
+    return config.with_name(f"{tenant}.key")
 
 
-async def api_key(address: str, *, config: Path) -> str:
-    """Returns a working key of the demo's tenant: the one kept beside the settings, or else a new one."""
-    kept = key_file(config)
+async def api_key(address: str, *, config: Path, tenant: str = TENANT, scopes: Sequence[str] = SCOPES) -> str:
+    """Returns a working key of a tenant of the demo: the one kept beside the settings, or else a new one."""
+    kept = key_file(config, tenant)
     if kept.exists():
         secret = kept.read_text().strip()
         async with billow.AsyncClient(address, api_key=secret) as client:
@@ -45,22 +46,36 @@ async def api_key(address: str, *, config: Path) -> str:
                 kept.unlink()  # of an earlier database
             else:
                 return secret
-    secret = _new_key(config)
+    secret = _new_key(config, tenant, scopes)
     with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(secret + "\n")
     return secret
 
 
-def _new_key(config: Path) -> str:
+def _new_key(config: Path, tenant: str, scopes: Sequence[str]) -> str:
     """Has `billow-admin` make the tenant and a key."""
-    scopes = [argument for scope in SCOPES for argument in ("--scope", scope)]
-    command = [sys.executable, "-m", "admin", "key", "create", "--config", str(config), "--tenant", TENANT, *scopes]
-    done = subprocess.run(
-        [*command, "--name", "make demo", "--create-tenant", "--json"], capture_output=True, text=True
-    )
+    wanted = [argument for scope in scopes for argument in ("--scope", scope)]
+    made = _admin(config, "key", "create", "--tenant", tenant, "--name", "make demo", "--create-tenant", *wanted)
+    return str(made["secret"])
+
+
+async def prove(client: billow.AsyncClient, tax_id: str, *, config: Path, tenant: str) -> None:
+    """Claims a taxpayer id for the client's tenant and has `billow-admin` confirm it, unless that was done before."""
+    async for known in client.tax_ids.list():
+        if known.tax_id == tax_id and known.HasField("confirm_time"):
+            return
+    await client.tax_ids.claim(tax_id)
+    await asyncio.to_thread(_admin, config, "tax-id", "confirm", tax_id, "--tenant", tenant)
+
+
+def _admin(config: Path, *arguments: str) -> dict[str, Any]:
+    """Runs `billow-admin` and returns what it says as JSON; raises AccountError."""
+    command = [sys.executable, "-m", "admin", *arguments, "--config", str(config), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise AccountError(f"billow-admin key create: {done.stderr.strip()}")
-    return str(json.loads(done.stdout)["secret"])
+        raise AccountError(f"billow-admin {' '.join(arguments[:2])}: {done.stderr.strip()}")
+    made: dict[str, Any] = json.loads(done.stdout)
+    return made
 
 
 async def ensure_sellers(client: billow.AsyncClient, nations: Mapping[int, str]) -> int:

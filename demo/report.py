@@ -17,6 +17,7 @@ from rich.table import Table
 
 from core.settings import ObjectStoreSettings
 from demo import archive
+from demo.life import Life
 
 BIN: Final = Path(sys.executable).parent
 SHOWN_LINES_MAX: Final = 12
@@ -47,6 +48,7 @@ class Summary:
     archive_wait_s: float
     audit_s: float
     client_peak_mib: int
+    life: Life
 
     @property
     def good(self) -> bool:
@@ -56,7 +58,7 @@ class Summary:
 
     def json(self) -> str:
         """One line."""
-        return json.dumps(asdict(self) | {"good": self.good})
+        return json.dumps(asdict(self) | {"life": self.life.as_dict(), "good": self.good})
 
 
 def show(console: Console, summary: Summary) -> None:

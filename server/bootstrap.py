@@ -191,12 +191,7 @@ async def _handlers(
         wait_max_ms=wait_max_ms,
     )
     verification_service = VerificationService(
-        cache=entries_cache,
-        replicas=replicas,
-        primary=primary,
-        metrics=metrics,
-        now_us=now_us,
-        wait_max_ms=wait_max_ms,
+        cache=entries_cache, replicas=replicas, primary=primary, metrics=metrics, now_us=now_us, wait_max_ms=wait_max_ms
     )
     stack.push_async_callback(verification_service.close)
     reds = _red_stores(topology, writers, issue_cache, entries_cache, wait_max_ms)

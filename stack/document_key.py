@@ -43,8 +43,14 @@ def authority_path(folder: RunFolder) -> Path:
     return folder.root / "keys" / "documents.authority.pem"
 
 
+def sellers_path(folder: RunFolder) -> Path:
+    """The folder of sellers' own keys, {tax id}.pem and .crt; empty until somebody lays one there."""
+    return folder.root / "keys" / "sellers"
+
+
 def ensure(folder: RunFolder) -> None:
     """Makes key and certificates unless they are there: 0.2 s. A folder with an older, self-signed one keeps it."""
+    sellers_path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
     if key_path(folder).exists() and certificate_path(folder).exists():
         return
     authority_key, key = (generate_private_key(65_537, KEY_BITS) for _ in range(2))

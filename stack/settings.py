@@ -37,6 +37,7 @@ def render(folder: RunFolder, state: State) -> str:
         "documents": {
             "signing_key": str(document_key.key_path(folder)),
             "signing_certificate": str(document_key.certificate_path(folder)),
+            "seller_keys": str(document_key.sellers_path(folder)),
         },
         "downloads": {
             "keys": [download_key.ensure(folder)],

@@ -28,7 +28,8 @@ LOG = logging.getLogger(__name__)
 
 NOTE_MS: Final = 30_000  # a lease lasts this much longer than an attempt may
 READY_MS: Final = 10_000  # and this much longer for those leased ahead; what has not begun by then is given back
-LOOK_S: Final = 0.005  # between looks while attempts end
+LOOK_S: Final = 0.01  # between looks while attempts end
+NOTE_S: Final = 0.01  # in which outcomes gather that one transaction notes
 GIVE_UP_LOOK_S: Final = 60.0
 CLOSE_S: Final = 3.0  # for attempts under way when stopped
 
@@ -71,6 +72,8 @@ class Notebook:
         noting, self._outcomes = self._outcomes[: limits.NOTES_MAX], self._outcomes[limits.NOTES_MAX :]
         if not noting:
             return False
+        if self._outcomes:
+            self._news.set()
         try:
             held = await self._queue.finish(self._owner, noting)
         except BaseException:
@@ -81,8 +84,9 @@ class Notebook:
         return True
 
     async def wait(self) -> None:
-        """Waits for an outcome."""
+        """Waits for an outcome, and a moment for more of them."""
         await self._news.wait()
+        await asyncio.sleep(NOTE_S)
 
 
 class NoteJob:
@@ -95,7 +99,8 @@ class NoteJob:
 
     async def step(self) -> bool:
         """Notes what has gathered; see the port of Loop."""
-        return await self._notebook.note()
+        await self._notebook.note()
+        return False  # what came meanwhile may gather
 
     async def idle(self) -> None:
         """Waits for an outcome."""
@@ -179,7 +184,7 @@ class SendJob:
             places = max(1, limits.ENDPOINT_SENDS_MAX >> failures) if failures < CIRCUIT_FAILURES else 1
             ahead = 0 if failures else limits.ENDPOINT_READY_MAX
             held = self._under_way[endpoint_key] + len(self._ready.get(endpoint_key, ()))
-            if held >= places + ahead // 2:
+            if held > places + ahead // 2:
                 continue
             self._places[endpoint_key] = places
             room = min(places + ahead - held, free)
@@ -230,7 +235,6 @@ class SendJob:
         """An attempt is over: its place is free."""
         self._tasks.discard(task)
         self._fill()
-        self._news.set()
 
     async def _attempt(self, due: Due) -> None:
         """Makes one attempt and leaves its outcome to be noted."""
@@ -245,6 +249,8 @@ class SendJob:
             if not self._under_way[key]:
                 del self._under_way[key]
                 self._places.pop(key, None)
+            if len(self._ready.get(key, ())) < limits.ENDPOINT_READY_MAX // 2:
+                self._news.set()  # it may have more
         if not answer.delivered:  # how many places it has now is decided anew
             self._returned += [waiting.delivery_id for waiting, _ in self._ready.pop(key, ())]
         now_us = self._now_us()

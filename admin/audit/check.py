@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from admin.audit.report import Report
 from admin.audit.snapshot import Snapshot
 from admin.audit.walk import Page
+from core.settings import DocumentSettings
 from core.storage.mysql.pool import Node, Primary
 from core.storage.ports import InvoiceReader, IssueCache, ObjectStore, VerificationCache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Everything an audit reads. `sample`: how many invoices to recompute, None for all of them."""
+    """Everything an audit reads. `sample`: how many invoices to recompute, None for all of them.
+
+    `documents`: how many kept documents to render again, as `rendering` says.
+    """
 
     snapshot: Snapshot
     primary: Primary
@@ -24,6 +28,8 @@ class Sources:
     answers: IssueCache
     entries: VerificationCache
     sample: int | None
+    documents: int
+    rendering: DocumentSettings
 
 
 class Check:

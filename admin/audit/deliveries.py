@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from admin.audit.check import Check, Sources
-from core.storage.delivery_port import DeliveryState, EndpointState
+from core.domain.webhooks import SCHEDULE_MS, schedule_length_ms
+from core.storage.delivery_port import DeliveryState, EndpointKind, EndpointState
+from core.storage.mysql.batch_feed import NOW_US
 
 SINCE_SLACK_US: Final = 5_000_000  # clocks of servers and database may differ so much
 PAGE_ENDPOINTS: Final = 1_000
@@ -40,6 +42,15 @@ DELIVERIES: Final = (
     " d.seller_key ORDER BY d.delivery_id"
 )
 
+# due for so long is nothing that is sent: it is delivered, or given up (workers/deliver.py)
+LATE_US: Final = (schedule_length_ms(SCHEDULE_MS) + 86_400_000) * 1_000
+LATE: Final = (
+    "SELECT e.endpoint_id, COUNT(*) FROM delivery_endpoints e"  # noqa: S608 -- constants and placeholders
+    " JOIN deliveries d FORCE INDEX (due) ON d.endpoint_key = e.endpoint_key"
+    f" WHERE e.state = %s AND e.kind <> %s AND e.since_us <= {NOW_US} - %s AND d.due_at_us <= {NOW_US} - %s"
+    " GROUP BY e.endpoint_id ORDER BY e.endpoint_id"
+)
+
 
 class Row(NamedTuple):
     """A delivery beside its invoice, endpoint and attempts; columns as in DELIVERIES."""
@@ -56,7 +67,7 @@ class Row(NamedTuple):
 
 
 class DeliveriesCheck(Check):
-    """Standing rules have been followed; what is delivered was taken once at least, what is pending is due sometime."""
+    """Standing rules have been followed; what is delivered was taken once, what is pending is due, and not for ever."""
 
     name = "deliveries are accounted for"
     promise = "delivery"
@@ -70,6 +81,13 @@ class DeliveriesCheck(Check):
             for row in found:
                 self.report.examined += 1
                 self._look(Row(*map(_integer, row)))
+        await self._late(sources)
+
+    async def _late(self, sources: Sources) -> None:
+        """Finds what nobody sends and nobody gives up; disabled endpoints and pull queues may let theirs lie."""
+        active, pull = int(EndpointState.ACTIVE), int(EndpointKind.PULL)
+        for endpoint_id, late in await sources.snapshot.rows(LATE, (active, pull, LATE_US, LATE_US)):
+            self.report.add(f"endpoint {endpoint_id}", f"{late} deliveries are due for longer than a schedule lasts")
 
     async def _rules(self, sources: Sources) -> None:
         """Compares the invoices of batches that were fanned out with the deliveries of active standing rules."""

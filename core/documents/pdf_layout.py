@@ -84,15 +84,16 @@ class Plan:
 def wrapped(text: str, width: float, measure: Measure) -> tuple[str, ...]:
     """Breaks a text into lines no wider than `width`, between any two characters, as Chinese is set.
 
-    A run of Latin letters or digits moves to the next line whole when it is shorter than a third of the line.
+    A run of Latin letters or digits, or a telephone number, moves to the next line whole when it is shorter than
+    half of the line, counted in characters.
     """
     lines = []
     while measure(text) > width:
         end = _fitting(text, width, measure)
         start = end
-        while start > end * 2 // 3 and _inside_word(text, start):
+        while start > end // 2 and _inside_word(text, start):
             start -= 1
-        if start > end * 2 // 3:
+        if start > end // 2:
             end = start
         lines.append(text[:end].rstrip())
         text = text[end:].lstrip()
@@ -180,5 +181,11 @@ def _fitting(text: str, width: float, measure: Measure) -> int:
 
 
 def _inside_word(text: str, place: int) -> bool:
+    """Whether a break before `place` tears a Latin word, a number, or a telephone number with its hyphens apart."""
     before, after = text[place - 1], text[place]
+    if before == "-":
+        before = text[place - 2] if place > 1 and after.isdigit() else ""
+        return before.isascii() and before.isdigit()
+    if after == "-":
+        return before.isascii() and before.isdigit() and text[place + 1 : place + 2].isdigit()
     return before.isascii() and after.isascii() and before.isalnum() and after.isalnum()

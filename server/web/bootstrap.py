@@ -44,6 +44,7 @@ async def serving(config: Settings, *, port: int, metrics_port: int) -> AsyncIte
             metrics=WebMetrics(registry),
             now_s=lambda: int(time.time()),
         )
+        stack.push_async_callback(downloads.close)
         app = make_app(downloads=downloads, pages=pages.load(PAGES), draining=draining)
         runner = web.AppRunner(
             app,

@@ -62,6 +62,25 @@ async def test_a_key_is_stored_as_its_hash_and_shown_once(stores: OwnStores) -> 
     assert found[1][0] == second["key_id"]
 
 
+async def test_credit_quotas(stores: OwnStores) -> None:
+    seller = ("s", "--tenant", "acme")
+    assert "TENANT_NOT_FOUND" in (await billow_admin(stores.config, "quota", "get", *seller)).stderr
+    assert (await billow_admin(stores.config, "tenant", "create", "acme")).code == 0
+    assert "SELLER_NOT_FOUND" in (await billow_admin(stores.config, "quota", "get", *seller)).stderr
+    assert (await billow_admin(stores.config, *SELLER, "--tax-id", tax_id(1))).code == 0
+    assert (await billow_admin(stores.config, "quota", "get", *seller)).stdout == "s has no credit quota\n"
+    made = await billow_admin(stores.config, "quota", "set", *seller[:1], "75000050", *seller[1:])
+    assert re.fullmatch(r"s used 0.00 of 750000.50 in \d{4}-\d\d\n", made.stdout), made.stderr
+    added = await billow_admin(
+        stores.config, "range", "add", FIRST, LAST, "--tenant", "acme", "--seller", "s", "--kind", "general"
+    )
+    assert added.code == 0, added.stderr
+    assert await stores.primary.rows("SELECT quota_on FROM number_ranges") == [(1,)], "a new range tells of the quota"
+    told = json.loads((await billow_admin(stores.config, "quota", "clear", *seller, "--json")).stdout)
+    assert (told["quota_minor"], told["used_minor"]) == (None, 0)
+    assert await stores.primary.rows("SELECT quota_on FROM number_ranges") == [(0,)]
+
+
 async def test_tenants_sellers_and_ranges(stores: OwnStores) -> None:
     config = stores.config
     assert (await billow_admin(config, "tenant", "create", "acme")).code == 0

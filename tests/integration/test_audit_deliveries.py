@@ -36,6 +36,13 @@ DAMAGES = {
     ),
     "pending for ever": ("UPDATE deliveries SET due_at_us = NULL WHERE delivery_id = 3", "dlv_3: its times"),
     "finished and still due": ("UPDATE deliveries SET due_at_us = 1 WHERE delivery_id = 1", "dlv_1: its times"),
+    "neither sent nor given up": (
+        (
+            "UPDATE deliveries d JOIN delivery_endpoints e ON e.endpoint_key = d.endpoint_key"
+            " SET d.due_at_us = 1, e.since_us = 1 WHERE d.delivery_id IN (3, 4)"
+        ),
+        "2 deliveries are due for longer than a schedule lasts",
+    ),
     "another seller's": ("UPDATE deliveries SET seller_key = 99 WHERE delivery_id = 3", "dlv_3: its invoice or"),
 }
 

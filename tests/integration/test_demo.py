@@ -36,8 +36,15 @@ def test_every_order_is_issued_verified_archived_and_replayed(tmp_path: Path) ->
         assert expected | {"replayed": 0} == {name: summary(first)[name] for name in (*expected, "replayed")}
         assert "billow get " in first.stdout
         assert '{"invoice":{"kind":"INVOICE_KIND_' in first.stdout  # by curl
+        life = summary(first)["life"]
+        assert (life["state"], life["left_minor"]) == ("partly red", 113_000)
+        assert (
+            f"One invoice's whole life (by command and by curl: docs/walkthrough.md): {life['number']}" in first.stdout
+        )
+        assert {"issue", "link", "deliver", "receive", "enter", "confirm", "red", "verify red"} <= life["ms"].keys()
         second = summary(run("--run-dir", str(tmp_path / "run"), "--down"))
         assert expected | {"replayed": ORDERS} == {name: second[name] for name in (*expected, "replayed")}
+        assert second["life"]["number"] > life["number"]
     finally:
         subprocess.run(
             [sys.executable, "-m", "stack", "--run-dir", str(tmp_path / "run"), "down"], cwd=ROOT, capture_output=True

@@ -21,8 +21,10 @@ from billow.document.v1 import document_pb2, document_pb2_grpc
 from billow.issuance.v1 import issuance_pb2
 from core import settings
 from core.documents.formats import FORMATS, PDF
-from core.documents.load_keys import load_keys
+from core.documents.load_keys import load_checker, load_keys
+from core.documents.pdf_signatures import check_pdf_signature
 from core.documents.renderers import make_renderers
+from core.documents.signatures import SignatureState
 from core.storage.objects.s3 import open_s3
 from press.kept import key_of
 from stack import Stack
@@ -30,6 +32,7 @@ from tests.support.command import environment, run
 from tests.support.documents import FONT
 from tests.support.invoices import good_invoice
 from tests.support.platform import Tenant, new_tenant, request_of
+from tests.support.signing_keys import curve_pair, write_pair
 from tests.support.wire import error_of
 
 
@@ -74,12 +77,13 @@ async def tenant_invoice(tenant: Tenant, number: str) -> billow.Invoice:
 
 async def test_what_was_kept_is_what_is_given(tenant: Tenant, running_stack: Stack) -> None:
     issued = await tenant.issue(request_of(await tenant.seller(), "r1"))
+    found = await tenant_invoice(tenant, issued.number)
     config = settings.load(running_stack.config_path)
+    unsigned = make_renderers(font=FONT)["pdf"].render(found)  # as if there had been no key then
     async with open_s3(config.object_store) as objects:
-        await objects.put(
-            key_of(PDF, issued.number), b"kept before", retain_until_us=time.time_ns() // 1_000 + 60_000_000
-        )
-    assert (await get(tenant, issued.number, "pdf")).content == b"kept before"
+        await objects.put(key_of(PDF, issued.number), unsigned, retain_until_us=time.time_ns() // 1_000 + 60_000_000)
+    assert (await get(tenant, issued.number, "pdf")).content == unsigned
+    assert make_renderers(font=FONT, keys=load_keys(config.documents.signing))["pdf"].render(found) != unsigned
 
 
 async def test_only_the_tenants_own_and_only_what_there_is(tenant: Tenant, running_stack: Stack) -> None:
@@ -97,6 +101,26 @@ async def test_only_the_tenants_own_and_only_what_there_is(tenant: Tenant, runni
         (("format", "FORMAT_UNKNOWN"),),
     )
     assert (await error_of(get(tenant, "1", "pdf"))).violations == (("number", "NUMBER_FORM"),)
+
+
+async def test_a_sellers_own_key_signs_from_the_moment_it_is_there(tenant: Tenant, running_stack: Stack) -> None:
+    seller = await tenant.seller()
+    before = await tenant.issue(request_of(seller, "r1"))
+    kept = await get(tenant, before.number, "pdf")
+    signing = settings.load(running_stack.config_path).documents.signing
+    key, certificate = curve_pair("a seller of this test")
+    own_tax_id = (await tenant_invoice(tenant, before.number)).seller.tax_id
+    write_pair(Path(signing.seller_keys), own_tax_id, key, certificate)
+    after = await tenant.issue(request_of(seller, "r2"))
+    checker = load_checker(signing)
+    owners = []
+    for number in (before.number, after.number):
+        document = await get(tenant, number, "pdf")
+        found = check_pdf_signature(document.content, checker.trusted)
+        assert found.state is SignatureState.VALID
+        owners.append(found.seller_tax_id)
+    assert owners == ["", own_tax_id]
+    assert await get(tenant, before.number, "pdf") == kept  # what was kept does not change
 
 
 def text_of(file: Path) -> str:

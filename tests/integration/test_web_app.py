@@ -79,12 +79,13 @@ async def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator
         made = Site(server, session, store, registry)
         made.draining = draining
         yield made
+    await downloads.close()
 
 
-def path_of(content: bytes, *, store: Store | None = None) -> str:
+def path_of(content: bytes, *, store: Store | None = None, number: str = NUMBER) -> str:
     """A link to these bytes, which are put into the store when one is given."""
     link = DownloadLink(
-        number=NUMBER,
+        number=number,
         format_name="pdf",
         version=PDF.version,
         sha256=hashlib.sha256(content).digest(),
@@ -92,8 +93,8 @@ def path_of(content: bytes, *, store: Store | None = None) -> str:
         expires_s=NOW_S + 600,
     )
     if store is not None:
-        store.objects[key_of(PDF, NUMBER)] = content
-    return f"/d/{sign(link, KEY)}/{NUMBER}.pdf"
+        store.objects[key_of(PDF, number)] = content
+    return f"/d/{sign(link, KEY)}/{number}.pdf"
 
 
 async def test_pieces_make_the_whole(site: Site) -> None:
@@ -154,13 +155,34 @@ async def test_more_downloads_than_there_is_room_for_are_sent_away(site: Site, m
     path = path_of(b"x", store=site.store)
     site.store.gate = asyncio.Event()
     under_way = [asyncio.create_task(site.get(path)) for _ in range(2)]
-    while site.store.reads < 2:  # noqa: ASYNC110 (a counter has no event)
+    while site.registry.get_sample_value("billow_downloads_under_way") != 2:  # noqa: ASYNC110 (a counter has no event)
         await asyncio.sleep(0.001)
     status, headers, _ = await site.get(path)
     assert (status, "retry-after" in headers, site.counted("busy")) == (503, True, 1)
     site.store.gate.set()
     assert [(await answer)[0] for answer in under_way] == [200, 200]
     assert (await site.get(path))[0] == 200
+    assert site.store.reads == 1  # one read for all
+
+
+async def test_what_was_read_a_moment_ago_is_not_read_again_and_room_is_bounded(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DOWNLOAD_RECENT_BYTES_MAX", 2 * CHUNK)
+    contents = [bytes([place]) * CHUNK for place in range(3)]
+    paths = []
+    for place, content in enumerate(contents):
+        number = f"{place:020}"
+        site.store.objects[key_of(PDF, number)] = content
+        paths.append(path_of(content, number=number))
+    for place in (0, 1, 0, 1, 0):
+        assert (await site.get(paths[place], Range="bytes=1-9"))[2] == contents[place][1:10]
+    assert site.store.reads == 2
+    assert (await site.get(paths[2]))[2] == contents[2]  # 1, longest not asked for, makes room
+    assert (await site.get(paths[0]))[2] == contents[0]
+    assert site.store.reads == 3
+    assert (await site.get(paths[1]))[2] == contents[1]
+    assert site.store.reads == 4
 
 
 async def test_a_reader_that_takes_nothing_is_let_go(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ FORMS: Final = {
     "date": r"20\d{6}",
 }
 MARK: Final = "@@end of block@@"
-RUN_S: Final = 240
+RUN_S: Final = 300
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ import base64
 import dataclasses
 from collections.abc import Callable
 
+import click
 import pytest
 
+from billow.cli import document
 from core import limits
 from core.domain.download_link import DownloadLink, LinkKey, LinkRefused, expiry_s, sign, verify
 from core.settings import DownloadSettings, SettingsError
@@ -150,3 +152,26 @@ def test_settings_of_downloads() -> None:
 def test_impossible_settings_are_refused_by_name(name: str, wrong: object) -> None:
     with pytest.raises(SettingsError, match=f"downloads.{name}"):
         DownloadSettings(**{name: wrong})  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("15m", 900), ("2h", 7_200), ("7d", 604_800)])
+def test_the_command_reads_lifetimes(text: str, seconds: int) -> None:
+    assert document.seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "2", "h", "2y", "-2h", "2 h", "0h", "1.5h", "٢h", "2h30m", "99999999s"])
+def test_what_is_no_lifetime_is_a_usage_error(text: str) -> None:
+    with pytest.raises(click.UsageError, match="--for"):
+        document.seconds_of(text)
+
+
+@pytest.mark.parametrize(
+    ("typed", "rest"),
+    [
+        (["123"], ["123"]),
+        (["--format", "xml", "123"], ["--format", "xml", "123"]),
+        (["get", "123"], ["123"]),
+    ],
+)
+def test_a_number_alone_means_a_file(typed: list[str], rest: list[str]) -> None:
+    assert document.document.parse_args(click.Context(document.document), typed) == rest

@@ -128,6 +128,17 @@ def test_wrapping_loses_nothing_but_blanks(text: str, width: int) -> None:
     assert all(8 * len(line) <= max(width, 8) for line in lines)
 
 
+def test_telephone_numbers_stay_whole() -> None:
+    for text, characters, lines in (
+        ("北京市示例大厦二十层 010-12345678", 15, ("北京市示例大厦二十层", "010-12345678")),
+        ("北京市示例大厦二十层 010-12345678", 14, ("北京市示例大厦二十层", "010-12345678")),
+        ("and a well-known", 14, ("and a well-", "known")),
+        ("a -- b -1-2-3--4", 15, ("a -- b -1-2-3--", "4")),
+        ("-12345678901234", 14, ("-1234567890123", "4")),
+    ):
+        assert pdf_layout.wrapped(text, 8 * characters, lambda part: 8 * len(part)) == lines
+
+
 @pytest.mark.parametrize(
     ("net_minor", "quantity", "price"),
     [(10_000, "2", "50.00"), (8_850, "2", "44.25"), (10_000, "3", "33.3333333333333"), (-10_000, "-2", "50.00")],

@@ -84,7 +84,7 @@ async def get(connection: Connection, *, number: str, format_name: str, output: 
 @connected
 async def link(connection: Connection, *, number: str, format_name: str, lifetime: str | None) -> Exit:
     """Make a link to the invoice with NUMBER (20 digits) as a document. Whoever has it needs no API key."""
-    lifetime_s = 0 if lifetime is None else _seconds(lifetime)
+    lifetime_s = 0 if lifetime is None else seconds_of(lifetime)
     async with connection.client() as client:
         made = await client.documents.link(number, format_name, lifetime_s=lifetime_s)
     if connection.as_json:
@@ -102,7 +102,7 @@ async def link(connection: Connection, *, number: str, format_name: str, lifetim
     return Exit.OK
 
 
-def _seconds(text: str) -> int:
+def seconds_of(text: str) -> int:
     """Reads a lifetime; raises click.UsageError."""
     found = LIFETIME_FORM.fullmatch(text)
     if found is None or not int(found["count"]):

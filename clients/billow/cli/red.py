@@ -74,12 +74,9 @@ def _line(text: str) -> RedLine:
     return RedLine(line=line, net_minor=int(minor)) if what == "net" else RedLine(line=line, gross_minor=int(minor))
 
 
-@click.group(short_help="Red invoices and confirmation forms.")
+@click.group(short_help="Red invoices and confirmation forms.", commands=[red_batch])
 def red() -> None:
     """Correct issued invoices by red ones. Needs an API key with the scope "issue", "read" to look."""
-
-
-red.add_command(red_batch)
 
 
 @red.command("issue", epilog=EXIT_CODES_HELP)

@@ -118,6 +118,7 @@ function differences(words, response) {
   if (response.differencesWithheld) return { note: say('alteredWithheld'), rows: [] };
   const listed = response.differences ?? [];
   const count = Math.max(response.differenceCount ?? 0, listed.length);
+  if (count === 0) return undefined; // only what was signed is broken: the signature's row says so
   const rows = listed.map(({ path, documentValue = '', issuedValue = '' }) => [
     pathName(words, path), value(words, path, documentValue), value(words, path, issuedValue),
   ]);
