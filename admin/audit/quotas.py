@@ -11,8 +11,10 @@ from core.storage.credit import month_start_us, month_text, next_month
 QUOTAS: Final = "SELECT seller_key, quota_minor FROM credit_quotas WHERE seller_key > %s ORDER BY seller_key LIMIT 1000"
 MONTHS: Final = "SELECT month, used_minor, ceiling_minor FROM credit_quota_months WHERE seller_key = %s ORDER BY month"
 ISSUED: Final = (
-    "SELECT COALESCE(SUM(net_total_minor), 0), COUNT(*) FROM invoices FORCE INDEX (by_time)"
-    " WHERE seller_key = %s AND issued_at_us >= %s AND issued_at_us < %s AND color = %s"
+    "SELECT COALESCE(SUM(i.net_total_minor), 0), COUNT(*)"
+    " FROM seller_runs r FORCE INDEX (PRIMARY) STRAIGHT_JOIN invoices i FORCE INDEX (PRIMARY)"
+    " ON i.number BETWEEN r.first_number AND r.last_number"
+    " WHERE r.seller_key = %s AND r.issued_at_us >= %s AND r.issued_at_us < %s AND i.color = %s"
 )
 # issuing learns of a quota from the ranges: those still open must say the same as the quotas
 FLAGS: Final = (

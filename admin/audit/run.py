@@ -20,6 +20,7 @@ from admin.audit.ranges import RangesCheck, RequestsCheck
 from admin.audit.received import ReceivedCheck
 from admin.audit.reds import RedsCheck
 from admin.audit.report import Report
+from admin.audit.runs import RunsCheck
 from admin.audit.walk import walk
 
 
@@ -54,6 +55,7 @@ def all_checks() -> list[Check]:
         RedsCheck(),
         CacheCheck(),
         BatchesCheck(),
+        RunsCheck(),
         SegmentsCheck(),
         LocksCheck(),
         DocumentsCheck(),

@@ -39,6 +39,11 @@ class Run:
     first_number: str
     count: int
 
+    @property
+    def last_number(self) -> str:
+        """The number of its last position."""
+        return f"{int(self.first_number) + self.count - 1:020d}"
+
 
 @dataclass(frozen=True, slots=True)
 class Block:

@@ -174,7 +174,7 @@ class InvoiceReader(Protocol):
         ...
 
     async def list(self, wanted: ListFilter) -> list[Issued]:
-        """Lists by (issued_at_us, number), oldest first, at most `items_max`; 1 round trip."""
+        """Lists by (issued_at_us, number), oldest first, at most `items_max`; 1 round trip, by seller alone 2."""
         ...
 
     async def batch(self, batch_id: int) -> BatchRow | None:

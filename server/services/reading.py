@@ -127,8 +127,9 @@ class ReadingService:
         """Lists invoices, oldest first, by (issue time, number).
 
         An invoice under way while a page is read may be missing in it although a newer one is there: a listing is not
-        a feed. Raises INVALID_REQUEST, INVALID_PAGE_TOKEN, SELLER_NOT_FOUND. 1 round trip to a replica, for a page
-        that reaches into the last seconds 1 to the primary besides, and 1 for sellers not seen lately.
+        a feed. Raises INVALID_REQUEST, INVALID_PAGE_TOKEN, SELLER_NOT_FOUND. 1 round trip to a replica, 2 by seller
+        alone, for a page that reaches into the last seconds as many to the primary besides, and 1 for sellers not
+        seen lately.
         """
         refuse(_faults(wanted))
         items_max = paging.size_of(wanted.page_size)

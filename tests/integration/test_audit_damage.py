@@ -25,6 +25,7 @@ from tests.support.audit_subject import (
     NUMBERS,
     REDS,
     REQUESTS,
+    RUNS,
     SEGMENTS,
     issue_red,
     number,
@@ -149,12 +150,21 @@ DAMAGES: Mapping[str, tuple[Sequence[str], Mapping[str, Sequence[str]]]] = {
     ),
     "a lost batch": (
         ["DELETE FROM batches WHERE batch_id = 4"],
-        {BATCHES: ["21 there are, 16 are in their batch"]},
+        {BATCHES: ["21 there are, 16 are in their batch"], RUNS: ["not those of its batches: 1 too many"]},
+    ),
+    "a run that no listing finds": (
+        [f"DELETE FROM seller_runs WHERE first_number = '{FIRST}'"],
+        {RUNS: ["not those of its batches: 1 too few"]},
+    ),
+    "a run that ends elsewhere": (
+        [f"UPDATE seller_runs SET last_number = '{number(3)}' WHERE first_number = '{FIRST}'"],
+        {RUNS: ["not those of its batches: others"]},
     ),
     "a segment that was never recorded": (
         ["DELETE FROM archive_segments WHERE segment_id = 2"],
         {
             BATCHES: ["5 there are, 4 wait or lie in a known segment", "21 there are, 16 are in their batch"],
+            RUNS: ["not those of its batches: 1 too many"],
             SEGMENTS: ["batch 3: its segment 2 is not recorded"],
         },
     ),

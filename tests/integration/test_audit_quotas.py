@@ -33,9 +33,9 @@ DAMAGES: Mapping[str, tuple[str, str]] = {
         "UPDATE credit_quota_months SET seller_key = 1",
         "seller 1: has a credit quota and no month it began with",
     ),
-    f"UPDATE invoices SET issued_at_us = issued_at_us + {FAR_US} WHERE number LIKE '%%9'": (
-        f"UPDATE invoices SET issued_at_us = issued_at_us - {FAR_US} WHERE number LIKE '%%9'",
-        f"seller 1: 1 invoices of {LINE_NET} from .* on count in no month",
+    f"UPDATE seller_runs SET issued_at_us = issued_at_us + {FAR_US} WHERE first_number LIKE '%%5'": (
+        f"UPDATE seller_runs SET issued_at_us = issued_at_us - {FAR_US} WHERE first_number LIKE '%%5'",
+        f"seller 1: 5 invoices of {5 * LINE_NET} from .* on count in no month",
     ),
     "UPDATE credit_quotas SET seller_key = 2": (
         "UPDATE credit_quotas SET seller_key = 1",

@@ -74,7 +74,7 @@ async def test_invoices_are_looked_up_by_request(reader: ExplainingReader, count
 
 @pytest.mark.parametrize(
     ("seller_key", "buyer_tax_id", "index"),
-    [(1, None, "by_time"), (None, "911100000000000024", "by_buyer"), (1, "911100000000000024", "by_buyer")],
+    [(1, None, "PRIMARY"), (None, "911100000000000024", "by_buyer"), (1, "911100000000000024", "by_buyer")],
 )
 @pytest.mark.parametrize("after", [None, (1_790_000_000_000_000, NUMBERS[5])])
 async def test_listings_follow_an_index(

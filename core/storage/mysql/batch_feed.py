@@ -70,16 +70,16 @@ class MySQLBatchFeed:
         self._hole_age_ms = hole_age_ms
 
     @asynccontextmanager
-    async def take(self, *, batches_max: int) -> AsyncIterator[Taken]:
+    async def take(self, *, batches_max: int, always: bool = False) -> AsyncIterator[Taken]:
         """Lends up to `batches_max` batches, by id; leaving the block commits, an error in it takes all back.
 
-        No batches: there are none, or another process is at it. 2 round trips without a lock when there are none, 8
-        with batches, and those for moving the watermark. Raises STORAGE_UNAVAILABLE; then it is not known whether it
-        was committed, and taking again finds out.
+        No batches: there are none, or another process is at it. 2 round trips and no lock when there are none, unless
+        `always`, which is for who has more to do under the lock; 8 with batches, and those for moving the watermark.
+        Raises STORAGE_UNAVAILABLE; then it is not known whether it was committed, and taking again finds out.
         """
         async with self._primary().connection() as connection:
-            if not await self._any(connection):
-                yield Taken([], connection)
+            if not always and not await self._any(connection):
+                yield Taken([], connection, alone=False)
                 return
             await rows(
                 connection,

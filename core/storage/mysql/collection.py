@@ -62,8 +62,9 @@ class MySQLCollector:
 
     async def collect(self) -> int:
         """Numbers invoices; see the port."""
-        async with self._feed.take(batches_max=COLLECT_BATCHES_MAX) as taken:
-            filled = await _fill(taken.connection) if taken.alone else 0
+        unfilled = await self._primary().rows("SELECT 1 FROM received_heads WHERE filled = 0 LIMIT 1")
+        async with self._feed.take(batches_max=COLLECT_BATCHES_MAX, always=bool(unfilled)) as taken:
+            filled = await _fill(taken.connection) if taken.alone and unfilled else 0
             if taken.batches:
                 arrived = await _arrived(taken.connection, taken.batches)
                 if arrived:

@@ -43,10 +43,18 @@ def take_numbers(taken: dict[int, int]) -> str:
 
 
 def insert_batch(issued_at_us: int, items: int, runs: Sequence[Run], block: bytes) -> str:
-    """Writes the batch's row, which is also its outbox row."""
+    """Writes the batch's row, which is also its outbox row, and a row for each of its runs (docs/adr/0028).
+
+    LAST_INSERT_ID() is the batch's id after it: `seller_runs` has no AUTO_INCREMENT column.
+    """
+    listed = ",".join(
+        f"({run.seller_key:d},{issued_at_us:d},'{int(run.first_number):020d}','{int(run.last_number):020d}')"
+        for run in runs
+    )
     return (
         "INSERT INTO batches (issued_at_us, items, runs, block) VALUES"
-        f" ({issued_at_us:d},{items:d},X'{pack_runs(runs).hex()}',X'{block.hex()}')"
+        f" ({issued_at_us:d},{items:d},X'{pack_runs(runs).hex()}',X'{block.hex()}');"
+        f" INSERT INTO seller_runs (seller_key, issued_at_us, first_number, last_number) VALUES {listed}"
     )
 
 

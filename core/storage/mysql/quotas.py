@@ -26,8 +26,10 @@ OPEN_RANGES: Final = (
     " ORDER BY range_id LIMIT %s"
 )
 ISSUED: Final = (
-    "SELECT COALESCE(SUM(net_total_minor), 0) FROM invoices FORCE INDEX (by_time)"
-    " WHERE seller_key = %s AND issued_at_us >= %s AND issued_at_us < %s AND color = 1"
+    "SELECT COALESCE(SUM(i.net_total_minor), 0)"
+    " FROM seller_runs r FORCE INDEX (PRIMARY) STRAIGHT_JOIN invoices i FORCE INDEX (PRIMARY)"
+    " ON i.number BETWEEN r.first_number AND r.last_number"
+    " WHERE r.seller_key = %s AND r.issued_at_us >= %s AND r.issued_at_us < %s AND i.color = 1"
 )
 
 
