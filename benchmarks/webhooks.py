@@ -1,6 +1,7 @@
 """Delivers 10,000 webhooks to five receivers: good, hanging, failing and recovering, gone, moved; accounts for all.
 
-`python -m benchmarks.webhooks [--invoices 2000]`: so many invoices, five times as many webhooks. Real MySQL with its
+`python -m benchmarks.webhooks [--invoices 2000]`: first to a good receiver alone, for the rate; then so many invoices
+to all of them, five times as many webhooks. Real MySQL with its
 replica, two workers' jobs and the receivers in this process.
 """
 
@@ -12,6 +13,8 @@ import tempfile
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
+
+import psutil
 
 from core.storage.delivery_port import Endpoint
 from stack import DATA_STORES, Stack, StackOptions
@@ -38,6 +41,29 @@ async def _finished(work: Delivering, endpoint: Endpoint, wanted: int, began: fl
             break
         await asyncio.sleep(LOOK_S)
     return time.monotonic() - began
+
+
+async def measure_alone(stack: Stack, folder: Path, invoices: int) -> None:
+    """Delivers to one good receiver and prints the rate, and the CPU of the jobs with their receiver, and of MySQL."""
+    async with own_stores(stack, folder) as stores, receiver(takes) as one:
+        work = Delivering(stores)
+        seller = await stores.issuer.seller()
+        endpoint = await work.webhook(seller, one.url)
+        for start in range(0, invoices, BATCH):
+            await stores.issuer.issue(seller, min(BATCH, invoices - start))
+        databases = [psutil.Process(stack.pid(name)) for name in ("mysql-1", "mysql-2")]
+        before = [time.process_time(), *(_cpu_s(process) for process in databases)]
+        async with work.workers(schedule_ms=[50] * 30):
+            took_s = await _finished(work, endpoint, invoices, time.monotonic())
+        after = [time.process_time(), *(_cpu_s(process) for process in databases)]
+        jobs, primary, replica = ((now - then) / invoices * 1_000 for then, now in zip(before, after, strict=True))
+        print(f"alone: {invoices} delivered in {took_s:.1f} s, {invoices / took_s:,.0f}/s")
+        print(f"CPU a delivery: jobs and receiver {jobs:.2f} ms, primary {primary:.2f} ms, replica {replica:.2f} ms")
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 async def measure(stack: Stack, folder: Path, invoices: int) -> None:
@@ -81,6 +107,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         Stack(run_dir=Path(folder) / "stack", options=StackOptions(parts=DATA_STORES)) as stack,
     ):
+        asyncio.run(measure_alone(stack, Path(folder), invoices))
         asyncio.run(measure(stack, Path(folder), invoices))
 
 

@@ -87,6 +87,7 @@ SENDS_MAX: Final = 128  # attempts under way in one worker
 ENDPOINT_SENDS_MAX: Final = 8  # of them to one endpoint: a slow one holds no more than these
 ENDPOINT_READY_MAX: Final = 128  # leased ahead for an endpoint that works: sixteen rounds of its places
 READY_MAX: Final = 1_024  # leased ahead by one worker in all
+SHARED_SENDS_MAX: Final = 32  # attempts under way to the relay, or to the SMS gateway: one that hangs holds no more
 NOTES_MAX: Final = 256  # outcomes noted by one transaction
 ENDPOINTS_GIVEN_UP_MAX: Final = 100  # failing endpoints looked at in one transaction that gives up
 GIVEN_UP_MAX: Final = 1_000  # deliveries it gives up

@@ -102,6 +102,7 @@ async def live(address: str, *, config: Path) -> Life:
         await tale.received()
         await tale.returned()
         await tale.checked()
+        await tale.inspected()
         return tale.life
 
 
@@ -129,6 +130,7 @@ class _Tale:
         self._buyer = buyer
         self._serial = serial
         self._issue_date = 0
+        self._xml = b""
         self.life = Life()
 
     async def issued(self) -> None:
@@ -162,6 +164,7 @@ class _Tale:
         """It becomes documents, and a link by which anybody may have one."""
         with self.life.step("document") as step:
             found = await asyncio.gather(*(self._seller.documents.get(self.life.number, name) for name in FORMATS))
+            self._xml = found[FORMATS.index("xml")].content
             step.told = ", ".join(f"{one.format.upper()} {len(one.content):,} bytes" for one in found)
         with self.life.step("link") as step:
             link = await self._seller.documents.link(self.life.number, "pdf")
@@ -268,6 +271,16 @@ class _Tale:
                 step.told += f" {int(error.metadata['remaining_minor']) / 100:,.2f} of line 1"
             else:
                 raise LifeError("more was taken back than was sold")
+
+    async def inspected(self) -> None:
+        """A document of it is told from a forged one."""
+        with self.life.step("inspect") as step:
+            genuine = await self._seller.inspection.verify_document(self._xml)
+            _require(genuine.outcome == billow.INSPECTION_OUTCOME_GENUINE, "the XML is not genuine")
+            forged = await self._seller.inspection.verify_document(self._xml.replace("茶壶".encode(), "银壶".encode()))
+            _require(forged.outcome == billow.INSPECTION_OUTCOME_ALTERED, "a forged XML is not seen")
+            paths = ", ".join(difference.path for difference in forged.differences)
+            step.told = f"the XML is genuine; one with a silver pot is altered in {paths}"
 
     async def _check(self) -> None:
         """Verifies it as anybody may who holds it, and notes its state and what is left."""

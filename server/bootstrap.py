@@ -22,6 +22,7 @@ from core.storage.mysql.collection import MySQLReceivedStore
 from core.storage.mysql.delivery_queue import MySQLDeliveryQueue
 from core.storage.mysql.endpoints import MySQLEndpointStore
 from core.storage.mysql.entries import MySQLBookedInvoices, MySQLEntryStore
+from core.storage.mysql.imports import MySQLImportStore
 from core.storage.mysql.issuing import MySQLIssuingStore
 from core.storage.mysql.quotas import MySQLQuotaStore
 from core.storage.mysql.reader import PrimaryReader, ReplicaReader
@@ -45,6 +46,7 @@ from server.handlers import (
     delivery,
     documents,
     entries,
+    imports,
     inspection,
     issuance,
     red_letter,
@@ -61,6 +63,7 @@ from server.services.delivery import DeliveryService, Targets
 from server.services.documents import DocumentService
 from server.services.download_links import DownloadLinkService
 from server.services.entries import EntryService
+from server.services.imports import ImportService
 from server.services.inspection import InspectionService
 from server.services.issuing import IssuingService
 from server.services.reading import ReadingService
@@ -83,6 +86,7 @@ SERVICES = (
     delivery.SERVICE,
     documents.SERVICE,
     inspection.SERVICE,
+    imports.SERVICE,
 )
 
 # HTTP/2 and message limits; Envoy's stand in envoy/billow.yaml and are in step with these
@@ -349,7 +353,18 @@ def _document_handlers(
         ),
         today=lambda: date_of(now_us()),
     )
+    importing = ImportService(
+        reader=reader,
+        inspector=inspecting,
+        tax_ids=MySQLTaxIdStore(primary=topology.primary),
+        store=MySQLImportStore(primary=topology.primary),
+        objects=objects,
+        retention_days=config.object_store.retention_days,
+        now_us=now_us,
+    )
+    import_handlers = imports.ImportHandlers(imports=importing, wait_max_ms=config.server.commit_wait_max_ms)
     return (
+        guard.handlers(imports.SERVICE, import_handlers, imports.ACCESS),
         guard.handlers(documents.SERVICE, handlers, documents.ACCESS),
         guard.handlers(inspection.SERVICE, inspection.InspectionHandlers(inspection=inspecting), inspection.ACCESS),
     )

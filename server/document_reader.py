@@ -11,10 +11,11 @@ from core import limits
 from core.documents.inspection import Comparison, Difference
 from core.documents.read_invoice import Refusal, Unreadable
 from core.documents.signatures import SignatureState
-from core.domain.errors import BillowError, Reason
+from core.domain.errors import BillowError, Reason, Violation
 from core.settings import SigningSettings
 from press.processes import OVERLOADED_RETRY_MS, Processes, ProcessFailed
-from server.document_reader_process import COMPARE, DONE, LENGTH, READ, REFUSED, SAME_SIGNATURE
+from server.document_reader_process import COMPARE, DONE, FACTS, LENGTH, READ, REFUSED, SAME_SIGNATURE
+from server.services.imports import DocumentFacts
 from server.services.inspection import ReadDocument
 
 # how a document ends the process that reads it: its CPU time, a crash in a library's native code
@@ -57,6 +58,13 @@ class ProcessReader:
         facts = json.loads(done[LENGTH.size : LENGTH.size + length])
         facts["signature"] = SignatureState(facts["signature"])
         return ReadDocument(invoice=done[LENGTH.size + length :], **facts)
+
+    async def facts(self, content: bytes) -> DocumentFacts:
+        """Reads what importing needs; see the port in server/services/imports.py."""
+        told = json.loads(await self._work(FACTS, content, public=False))
+        told["signature"] = SignatureState(told["signature"])
+        told["faults"] = tuple(Violation(*fault) for fault in told["faults"])
+        return DocumentFacts(**told)
 
     async def compare(self, content: bytes, body: bytes, *, public: bool) -> Comparison:
         """Compares; see the port."""

@@ -14,7 +14,7 @@ import signal
 import struct
 import sys
 import traceback
-from typing import Final
+from typing import Any, Final
 
 from billow.types.v1 import invoice_pb2
 from core import limits
@@ -22,10 +22,11 @@ from core.documents.inspection import DocumentRead, Kind, compare, read_document
 from core.documents.load_keys import load_checker
 from core.documents.read_invoice import ReadInvoice, Refusal, Unreadable
 from core.documents.signatures import SignatureChecker
+from core.domain.import_rules import import_faults
 from core.settings import SigningSettings
 from press.processes import Answer, serve
 
-READ, COMPARE, SAME_SIGNATURE = "read", "compare", "same_signature"
+READ, COMPARE, SAME_SIGNATURE, FACTS = "read", "compare", "same_signature", "facts"
 DONE, REFUSED, FAILED = range(3)
 LENGTH: Final = struct.Struct(">I")  # of the first of two parts
 
@@ -85,6 +86,8 @@ def _done(name: str, content: bytes, checker: SignatureChecker) -> bytes:
     if name == READ:
         read = read_document(_kind(content), content, checker)
         return _header(read) + message(read.invoice).SerializeToString()
+    if name == FACTS:
+        return json.dumps(_facts(read_document(_kind(content), content, checker))).encode()
     (length,) = LENGTH.unpack_from(content)
     document, other = content[LENGTH.size : LENGTH.size + length], content[LENGTH.size + length :]
     if name == SAME_SIGNATURE:
@@ -92,6 +95,23 @@ def _done(name: str, content: bytes, checker: SignatureChecker) -> bytes:
     found = compare(_kind(document), document, invoice_pb2.Invoice.FromString(other))
     listed = [(difference.path, difference.document, difference.issued) for difference in found.differences]
     return json.dumps([listed, found.difference_count, found.same_file]).encode()
+
+
+def _facts(read: DocumentRead) -> dict[str, Any]:
+    """What importing needs to know, as server.services.imports.DocumentFacts; texts are no longer than is lawful."""
+    invoice = read.invoice
+    message(invoice)  # refuses texts that nothing can hold
+    faults = [(fault.field, fault.rule, fault.description) for fault in import_faults(invoice)]
+    names = ("number", "kind", "color", "blue_number", "net_total_minor", "tax_total_minor", "gross_total_minor")
+    return {
+        **({} if faults else {name: getattr(invoice, name) for name in names}),
+        "issued_at_us": invoice.issue_time.seconds * 1_000_000 + invoice.issue_time.nanos // 1_000,
+        "seller_tax_id": "" if faults else invoice.seller.tax_id,
+        "seller_name": "" if faults else invoice.seller.name,
+        "buyer_tax_id": "" if faults else invoice.buyer.tax_id,
+        "signature": read.signature,
+        "faults": faults,
+    }
 
 
 def _kind(content: bytes) -> Kind:

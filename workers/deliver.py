@@ -31,6 +31,7 @@ READY_MS: Final = 10_000  # and this much longer for those leased ahead; what ha
 LOOK_S: Final = 0.01  # between looks while attempts end
 NOTE_S: Final = 0.01  # in which outcomes gather that one transaction notes
 GIVE_UP_LOOK_S: Final = 60.0
+SHARED: Final = frozenset({EndpointKind.EMAIL, EndpointKind.SMS})  # go through one relay, one gateway
 CLOSE_S: Final = 3.0  # for attempts under way when stopped
 
 
@@ -159,6 +160,7 @@ class SendJob:
         self._now_us = now_us
         self._tasks: set[asyncio.Task[None]] = set()
         self._under_way: Counter[int] = Counter()
+        self._of_kind: Counter[EndpointKind] = Counter()
         self._ready: dict[int, deque[tuple[Due, int]]] = {}  # with the time until which it may begin
         self._places: dict[int, int] = {}
         self._returned: list[int] = []
@@ -178,6 +180,10 @@ class SendJob:
 
     def _rooms(self, due: Mapping[int, int]) -> dict[int, int]:
         """Shares the room out among endpoints, given with their failures in a row."""
+        self._under_way += Counter()  # lets go of zeros
+        self._places = {
+            key: places for key, places in self._places.items() if self._under_way[key] or key in self._ready
+        }
         free = limits.READY_MAX - self._ready_count()
         rooms: dict[int, int] = {}
         for endpoint_key, failures in due.items():
@@ -218,13 +224,17 @@ class SendJob:
         for endpoint_key in tuple(self._ready):
             waiting = self._ready.pop(endpoint_key)
             while waiting and len(self._tasks) < limits.SENDS_MAX:
+                kind = waiting[0][0].endpoint.kind
                 if self._under_way[endpoint_key] >= self._places.get(endpoint_key, 1):
+                    break
+                if kind in SHARED and self._of_kind[kind] >= limits.SHARED_SENDS_MAX:
                     break
                 due, begin_by_us = waiting.popleft()
                 if begin_by_us < now_us:
                     self._returned.append(due.delivery_id)
                     continue
                 self._under_way[endpoint_key] += 1
+                self._of_kind[kind] += 1
                 task = asyncio.create_task(self._attempt(due), name=f"delivery {due.delivery_id}")
                 self._tasks.add(task)
                 task.add_done_callback(self._ended)
@@ -245,17 +255,16 @@ class SendJob:
             LOG.exception("sender failed", extra={"delivery_id": due.delivery_id})
             answer = Answer(delivered=False, code=0, detail=type(error).__name__)
         finally:
+            self._of_kind[due.endpoint.kind] -= 1
             self._under_way[key] -= 1
-            if not self._under_way[key]:
-                del self._under_way[key]
-                self._places.pop(key, None)
             if len(self._ready.get(key, ())) < limits.ENDPOINT_READY_MAX // 2:
                 self._news.set()  # it may have more
         if not answer.delivered:  # how many places it has now is decided anew
             self._returned += [waiting.delivery_id for waiting, _ in self._ready.pop(key, ())]
         now_us = self._now_us()
         self._notebook.add(self._policy.outcome(due, answer, began_us=began_us, now_us=now_us))
-        self._metrics.attempted(due.endpoint.kind.name.lower(), answer.delivered, (now_us - began_us) / 1_000_000)
+        result = "delivered" if answer.delivered else "postponed" if answer.postponed else "failed"
+        self._metrics.attempted(due.endpoint.kind.name.lower(), result, (now_us - began_us) / 1_000_000)
 
     async def _give_back(self) -> None:
         """Gives back leases of what will not begin; those that cannot be given back now run out."""

@@ -38,6 +38,7 @@ class EmailSender:
     def __init__(self, *, settings: DeliverySettings, attachments: AttachmentSource) -> None:
         self._settings = settings
         self._attachments = attachments
+        self._places = asyncio.Semaphore(EMAIL_THREADS_MAX)
         self._threads = ThreadPoolExecutor(max_workers=EMAIL_THREADS_MAX, thread_name_prefix="smtp")
 
     async def close(self) -> None:
@@ -45,18 +46,25 @@ class EmailSender:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def send(self, due: Due) -> Answer:
-        """Sends the invoice; within a few timeouts, as each step of the dialogue has its own."""
+        """Sends the invoice; within a few timeouts: one to get documents and a thread, one a step of the dialogue."""
         fault = email_fault(due.endpoint.target)
         if fault:
             return Answer(delivered=False, code=0, detail=f"the address {fault}", final=True)
         try:
             async with asyncio.timeout(self._settings.timeout_ms / 1_000):
                 attached = await self._attachments.of(due.facts.number, due.endpoint.formats)
+                await self._places.acquire()
         except (BillowError, TimeoutError) as error:
             LOG.warning("mail is postponed: %s", error, extra={"number": due.facts.number})
-            return Answer(delivered=False, code=0, detail="the documents cannot be had now", postponed=True)
-        message = compose(due, attached, sender=self._settings.smtp_sender)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._send, message)
+            words = (
+                "the documents cannot be had now" if isinstance(error, BillowError) else "too much is to be mailed now"
+            )
+            return Answer(delivered=False, code=0, detail=words, postponed=True)
+        try:
+            message = compose(due, attached, sender=self._settings.smtp_sender)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._send, message)
+        finally:
+            self._places.release()
 
     def _send(self, message: EmailMessage) -> Answer:
         """Speaks with the relay; blocks."""

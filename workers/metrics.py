@@ -57,7 +57,7 @@ class DeliveryMetrics:
             "billow_delivery_attempt_seconds", "Duration of an attempt", ("kind",), buckets=SECONDS, registry=registry
         )
 
-    def attempted(self, kind: str, delivered: bool, duration_s: float) -> None:
-        """One attempt ended."""
-        self._attempts.labels(kind, "delivered" if delivered else "failed").inc()
+    def attempted(self, kind: str, result: str, duration_s: float) -> None:
+        """One attempt ended: delivered, failed or postponed."""
+        self._attempts.labels(kind, result).inc()
         self._seconds.labels(kind).observe(duration_s)

@@ -15,6 +15,7 @@ from admin.audit.deliveries import DeliveriesCheck
 from admin.audit.documents import DocumentsCheck
 from admin.audit.durability import DurabilityCheck, ReplicasCheck
 from admin.audit.entries import EntriesCheck
+from admin.audit.imports import ImportsCheck
 from admin.audit.quotas import QuotasCheck
 from admin.audit.ranges import RangesCheck, RequestsCheck
 from admin.audit.received import ReceivedCheck
@@ -62,6 +63,7 @@ def all_checks() -> list[Check]:
         DeliveriesCheck(),
         EntriesCheck(),
         ReceivedCheck(),
+        ImportsCheck(),
     ]
 
 

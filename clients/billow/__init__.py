@@ -79,6 +79,20 @@ from ._inspection import AsyncInspection, Inspection
 from ._red_letter import AsyncRedLetter, RedLetter
 from ._registry import AsyncRegistry
 from .collection.v1.collection_pb2 import GetReceivedInvoiceResponse, ReceivedInvoice
+from .collection.v1.imports_pb2 import (
+    IMPORT_OUTCOME_ALREADY_IMPORTED,
+    IMPORT_OUTCOME_ALTERED,
+    IMPORT_OUTCOME_BUYER_NOT_PROVEN,
+    IMPORT_OUTCOME_CONFLICT,
+    IMPORT_OUTCOME_IMPORTED,
+    IMPORT_OUTCOME_RULES_BROKEN,
+    IMPORT_OUTCOME_TOO_OLD,
+    IMPORT_OUTCOME_UNREADABLE,
+    IMPORT_OUTCOME_UNSPECIFIED,
+    ImportedInvoice,
+    ImportInvoiceResponse,
+    ImportOutcome,
+)
 from .delivery.v1.delivery_pb2 import (
     DELIVERY_STATE_DELIVERED,
     DELIVERY_STATE_FAILED,
@@ -275,6 +289,15 @@ __all__ = [
     "ENTRY_STATE_NOT_ENTERED",
     "ENTRY_STATE_UNSPECIFIED",
     "ENTRY_STATE_WITHDRAWN",
+    "IMPORT_OUTCOME_ALREADY_IMPORTED",
+    "IMPORT_OUTCOME_ALTERED",
+    "IMPORT_OUTCOME_BUYER_NOT_PROVEN",
+    "IMPORT_OUTCOME_CONFLICT",
+    "IMPORT_OUTCOME_IMPORTED",
+    "IMPORT_OUTCOME_RULES_BROKEN",
+    "IMPORT_OUTCOME_TOO_OLD",
+    "IMPORT_OUTCOME_UNREADABLE",
+    "IMPORT_OUTCOME_UNSPECIFIED",
     "INSPECTION_OUTCOME_ALTERED",
     "INSPECTION_OUTCOME_DATA_GENUINE",
     "INSPECTION_OUTCOME_GENUINE",
@@ -389,6 +412,9 @@ __all__ = [
     "GetEntryResponse",
     "GetInvoiceResponse",
     "GetReceivedInvoiceResponse",
+    "ImportInvoiceResponse",
+    "ImportOutcome",
+    "ImportedInvoice",
     "Inbox",
     "Inspection",
     "InspectionOutcome",

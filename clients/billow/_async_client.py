@@ -168,8 +168,8 @@ class AsyncClient:
         """Issues one invoice, once per (seller_id, request_id) however often it is called. One round trip.
 
         Raises InvalidInvoice with every faulty field, RequestIdReused, SellerNotFound, NumbersUnavailable,
-        Overloaded, Unavailable; DeadlineExceeded when ``timeout_s`` seconds (default ``Timeouts.call_s``) were not
-        enough: then it may have been issued, and the same request gives the answer.
+        CreditQuotaExceeded, Overloaded, Unavailable; DeadlineExceeded when ``timeout_s`` seconds (default
+        ``Timeouts.call_s``) were not enough: then it may have been issued, and the same request gives the answer.
         """
         response = await self._caller.unary(
             self._issuance.IssueInvoice, request, timeout_s=timeout_s or self._timeouts.call_s

@@ -9,7 +9,7 @@ from ._call import Caller, closed_error, ended_early_error, error_of_rpc, silenc
 from ._drain import drain
 from ._errors import BillowError
 from ._loop_thread import LoopThread
-from .collection.v1 import collection_pb2, collection_pb2_grpc
+from .collection.v1 import collection_pb2, collection_pb2_grpc, imports_pb2, imports_pb2_grpc
 
 SILENCE_S = 30.0  # the server gives a sign of life every ten
 
@@ -19,6 +19,7 @@ class AsyncInbox:
 
     def __init__(self, *, channel: aio.Channel, caller: Caller, timeout_s: float) -> None:
         self._stub = collection_pb2_grpc.CollectionServiceStub(channel)
+        self._imports = imports_pb2_grpc.ImportServiceStub(channel)
         self._caller = caller
         self._timeout_s = timeout_s
 
@@ -49,6 +50,26 @@ class AsyncInbox:
         """
         request = collection_pb2.GetReceivedInvoiceRequest(number=number)
         return await self._caller.unary(self._stub.GetReceivedInvoice, request, timeout_s=self._timeout_s)
+
+    async def import_document(self, content: bytes, *, file_name: str = "") -> imports_pb2.ImportInvoiceResponse:
+        """Imports an invoice from elsewhere out of its XML, OFD or PDF of at most 10 MiB: look at ``outcome``.
+
+        That it is refused is an outcome, not an error. The same bytes again get the first import, so repeating is
+        safe. Raises InvalidRequest, Overloaded, StorageUnavailable. Scope "book".
+        """
+        request = imports_pb2.ImportInvoiceRequest(content=content, file_name=file_name)
+        return await self._caller.unary(self._imports.ImportInvoice, request, timeout_s=self._timeout_s)
+
+    async def imported(self, *, after: int = 0, page_size: int = 500) -> AsyncIterator[imports_pb2.ImportedInvoice]:
+        """Yields the tenant's imported invoices after ``import_id`` ``after``; one round trip a page."""
+        while True:
+            request = imports_pb2.ListImportedInvoicesRequest(after_import_id=after, page_size=page_size)
+            page = await self._caller.unary(self._imports.ListImportedInvoices, request, timeout_s=self._timeout_s)
+            for item in page.imported_invoices:
+                yield item
+            if len(page.imported_invoices) < page_size:
+                return
+            after = page.last_import_id
 
     async def follow(
         self, buyer_tax_id: str, *, after: int = 0
@@ -122,6 +143,14 @@ class Inbox:
     def get(self, number: str) -> collection_pb2.GetReceivedInvoiceResponse:
         """See AsyncInbox.get."""
         return self._thread.run(self._core.get(number))
+
+    def import_document(self, content: bytes, *, file_name: str = "") -> imports_pb2.ImportInvoiceResponse:
+        """See AsyncInbox.import_document."""
+        return self._thread.run(self._core.import_document(content, file_name=file_name))
+
+    def imported(self, *, after: int = 0, page_size: int = 500) -> Iterator[imports_pb2.ImportedInvoice]:
+        """See AsyncInbox.imported."""
+        return drain(self._thread, self._core.imported(after=after, page_size=page_size))
 
     def follow(self, buyer_tax_id: str, *, after: int = 0) -> Iterator[collection_pb2.ReceivedInvoice]:
         """See AsyncInbox.follow."""

@@ -150,10 +150,11 @@ class IssuingStore(Protocol):
         """Issues the drafts in one durable transaction and answers each, in order (P1, P2, P3).
 
         A draft whose request id is known gets the original `Issued` when its digest agrees, else
-        REQUEST_ID_REUSED. One without a free number gets NO_NUMBER_RANGE or NUMBER_RANGE_EXHAUSTED. The rest is
-        numbered and committed together. A connection lost during COMMIT is resolved by request id before anything
-        is answered. Raises STORAGE_UNAVAILABLE when it is not known what happened after COMMIT_ATTEMPTS_MAX.
-        Must not be cancelled. Round trips: 2 when no request id is known, 3 or more after a duplicate.
+        REQUEST_ID_REUSED. One without a free number gets NO_NUMBER_RANGE or NUMBER_RANGE_EXHAUSTED, one beyond its
+        seller's credit quota CREDIT_QUOTA_EXCEEDED (docs/adr/0022). The rest is numbered and committed together. A
+        connection lost during COMMIT is resolved by request id before anything is answered. Raises STORAGE_UNAVAILABLE
+        when it is not known what happened after COMMIT_ATTEMPTS_MAX. Must not be cancelled. Round trips: 2 when no
+        request id is known, 3 or more after a duplicate.
         """
         ...
 

@@ -15,9 +15,8 @@ from server.interceptors import Access, Call
 from server.services.reading import invoice_not_found
 from server.services.red_forms import RedFormService
 from server.services.red_letter import Blue, RedLetterService
-from server.services.registry import seller_not_found
 from server.services.registry_rules import refuse
-from server.services.sellers import SellerDirectory
+from server.services.sellers import SellerDirectory, seller_not_found
 
 SERVICE = redletter_pb2.DESCRIPTOR.services_by_name["RedLetterService"]
 ACCESS = {

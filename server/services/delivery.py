@@ -26,12 +26,11 @@ from core.storage.delivery_port import (
     delivery_not_found,
     endpoint_not_found,
 )
-from core.storage.ports import InvoiceReader, SellerRecord
+from core.storage.ports import InvoiceReader
 from server.services import paging
 from server.services.auth import Caller
 from server.services.paging import Page
 from server.services.patience import patiently
-from server.services.registry import seller_not_found
 from server.services.registry_rules import NUMBER_FORM, refuse
 from server.services.sellers import SellerDirectory
 
@@ -103,7 +102,7 @@ class DeliveryService:
         refuse([*self._target_faults(kind, target), *_format_faults(kind, formats)])
         if kind == EndpointKind.EMAIL:
             formats = formats or FORMATS_DEFAULT
-        seller = await self._seller(caller, seller_id)
+        seller = await self._sellers.one(caller.tenant_key, seller_id)
         endpoint = Endpoint(
             endpoint_key=0,
             endpoint_id=self._random_bytes(8).hex(),
@@ -147,7 +146,7 @@ class DeliveryService:
     ) -> Page[Endpoint]:
         """Lists a seller's endpoints; raises SELLER_NOT_FOUND, INVALID_PAGE_TOKEN. 1 round trip."""
         items_max = paging.size_of(page_size)
-        seller = await self._seller(caller, seller_id)
+        seller = await self._sellers.one(caller.tenant_key, seller_id)
         listing = ("endpoints", seller.seller_key)
         after = paging.decode(listing, page_token)
         found = await self._waiting(
@@ -177,13 +176,6 @@ class DeliveryService:
         until_us = self._now_us() + ROTATION_MS * 1_000
         await self._store.rotate(endpoint.endpoint_key, self._random_bytes(SECRET_BYTES), old_until_us=until_us)
         return await self._endpoint(caller, endpoint_id)
-
-    async def _seller(self, caller: Caller, seller_id: str) -> SellerRecord:
-        """Finds the caller's seller; raises SELLER_NOT_FOUND."""
-        found = (await self._sellers.find(caller.tenant_key, (seller_id,))).get(seller_id)
-        if found is None:
-            raise seller_not_found(seller_id)
-        return found
 
     async def _endpoint(self, caller: Caller, endpoint_id: str) -> tuple[Endpoint, str]:
         """Reads the caller's endpoint and its seller's id; raises ENDPOINT_NOT_FOUND. 1 round trip."""
@@ -227,7 +219,7 @@ class DeliveryService:
             faults.append(Violation("state", "STATE_UNKNOWN", "must be pending, delivered or failed"))
         refuse(faults)
         items_max = paging.size_of(page_size)
-        seller = await self._seller(caller, seller_id)
+        seller = await self._sellers.one(caller.tenant_key, seller_id)
         listing = ("deliveries", seller.seller_key, number, endpoint_id, state)
         wanted = DeliveryFilter(
             seller_key=seller.seller_key,

@@ -17,7 +17,6 @@ from server.services import paging
 from server.services.auth import Caller
 from server.services.paging import Page
 from server.services.patience import patiently
-from server.services.registry import seller_not_found
 from server.services.registry_rules import refuse
 from server.services.sellers import SellerDirectory
 
@@ -135,9 +134,7 @@ class ReadingService:
         items_max = paging.size_of(wanted.page_size)
         seller: SellerRecord | None = None
         if wanted.seller_id:
-            seller = (await self._sellers.find(caller.tenant_key, (wanted.seller_id,))).get(wanted.seller_id)
-            if seller is None:
-                raise seller_not_found(wanted.seller_id)
+            seller = await self._sellers.one(caller.tenant_key, wanted.seller_id)
         listing = (
             *("invoices", caller.tenant_key, wanted.seller_id, wanted.buyer_tax_id, wanted.request_id),
             *(wanted.issued_from_us, wanted.issued_before_us),

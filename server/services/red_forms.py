@@ -17,7 +17,6 @@ from server.services.auth import Caller
 from server.services.paging import Page
 from server.services.reading import ReadingService, invoice_not_found
 from server.services.red_letter import Blue
-from server.services.registry import seller_not_found
 from server.services.registry_rules import refuse
 from server.services.sellers import SellerDirectory
 
@@ -169,9 +168,7 @@ class RedFormService:
             refuse([Violation("seller_id", "REQUIRED", "seller_id or buyer_tax_id is required")])
         seller: SellerRecord | None = None
         if wanted.seller_id:
-            seller = (await self._sellers.find(caller.tenant_key, (wanted.seller_id,))).get(wanted.seller_id)
-            if seller is None:
-                raise seller_not_found(wanted.seller_id)
+            seller = await self._sellers.one(caller.tenant_key, wanted.seller_id)
         elif taxpayer_id.check(wanted.buyer_tax_id) is not None:
             refuse([Violation("buyer_tax_id", taxpayer_id.BAD_FORM, "is not a taxpayer id")])
         elif not await self._tax_ids.is_proven(caller.tenant_key, wanted.buyer_tax_id):

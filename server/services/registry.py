@@ -135,10 +135,7 @@ class RegistryService:
 
     async def get_seller(self, caller: Caller, *, seller_id: str) -> SellerRecord:
         """Reads a seller; raises SELLER_NOT_FOUND. At most 1 round trip."""
-        found = await self._sellers.find(caller.tenant_key, (seller_id,))
-        if seller_id not in found:
-            raise seller_not_found(seller_id)
-        return found[seller_id]
+        return await self._sellers.one(caller.tenant_key, seller_id)
 
     async def list_sellers(self, caller: Caller, *, page_size: int, page_token: str) -> Page[SellerRecord]:
         """Lists the tenant's sellers by id; raises INVALID_PAGE_TOKEN. 1 round trip."""
@@ -180,9 +177,3 @@ class RegistryService:
             lambda: self._store.number_ranges(seller.seller_key, after=int(after), items_max=items_max + 1)
         )
         return paging.page_of(found, items_max, listing, lambda item: str(item.range_id))
-
-
-def seller_not_found(seller_id: str) -> BillowError:
-    """The error for a seller the tenant does not have; another tenant's looks the same (P8)."""
-    words = f"there is no seller {seller_id!r}"
-    return BillowError(Reason.SELLER_NOT_FOUND, words, metadata={"seller_id": seller_id})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from core import limits
+from core.domain.errors import BillowError, Reason
 from core.storage.ports import SellerRecord
 from core.storage.registry_port import RegistryStore
 from server.services.gather import Gather
@@ -55,6 +56,13 @@ class SellerDirectory:
                 found[name[1]] = record
         return found
 
+    async def one(self, tenant_key: int, seller_id: str) -> SellerRecord:
+        """Returns a seller of the tenant; raises SELLER_NOT_FOUND. At most 1 round trip."""
+        found = (await self.find(tenant_key, (seller_id,))).get(seller_id)
+        if found is None:
+            raise seller_not_found(seller_id)
+        return found
+
     async def by_key(self, seller_keys: Iterable[int]) -> dict[int, SellerRecord]:
         """Returns sellers of any tenant by key; 1 round trip for those not remembered."""
         known = self._by_key
@@ -89,3 +97,9 @@ class SellerDirectory:
                 del self._by_name[oldest.tenant_key, oldest.seller_id]
             self._by_key[record.seller_key] = record
             self._by_name[record.tenant_key, record.seller_id] = record
+
+
+def seller_not_found(seller_id: str) -> BillowError:
+    """The error for a seller the tenant does not have; another tenant's looks the same (P8)."""
+    words = f"there is no seller {seller_id!r}"
+    return BillowError(Reason.SELLER_NOT_FOUND, words, metadata={"seller_id": seller_id})

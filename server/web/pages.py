@@ -1,7 +1,7 @@
 """The pages for people: the files of server/web/page/, held in memory.
 
 `index.html` is served at `/`, any other `NAME.html` at `/NAME`, everything else at `/static/NAME`. Envoy lets through
-`/`, `/inspect` and `/static/` (envoy/billow.yaml). A page loads nothing from elsewhere and is in nobody's frame.
+`/` and `/static/` (envoy/billow.yaml). A page loads nothing from elsewhere and is in nobody's frame.
 """
 
 from __future__ import annotations

@@ -100,6 +100,23 @@ async def test_a_standing_rule_mails_pdf_and_xml_and_waits_while_the_relay_is_aw
     assert len(list(message.iter_attachments())) == 2
 
 
+async def test_while_the_object_store_is_away_mail_goes_with_documents_rendered_anew(
+    running_stack: Stack, tenant: Tenant, client: AsyncClient
+) -> None:
+    seller = await tenant.seller()
+    await asyncio.to_thread(running_stack.stop, "s3")
+    try:
+        await client.deliveries.create_endpoint(
+            seller, kind=ENDPOINT_KIND_EMAIL, target="books@example.com", every_invoice=True
+        )
+        number = (await tenant.issue(request_of(seller, "r-1"))).number
+        (message,) = await arrived(running_stack, number, 1)
+    finally:
+        await asyncio.to_thread(running_stack.start, "s3")
+    for part, name in zip(message.iter_attachments(), ("pdf", "xml"), strict=True):
+        assert part.get_payload(decode=True) == (await client.documents.get(number, format=name)).content
+
+
 async def attempted(client: AsyncClient, seller: str, number: str) -> str:
     """Waits until an invoice's delivery has been tried; returns its id."""
     give_up_at = time.monotonic() + DONE_S

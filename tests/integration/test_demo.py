@@ -41,7 +41,7 @@ def test_every_order_is_issued_verified_archived_and_replayed(tmp_path: Path) ->
         assert (
             f"One invoice's whole life (by command and by curl: docs/walkthrough.md): {life['number']}" in first.stdout
         )
-        assert {"issue", "link", "deliver", "receive", "enter", "confirm", "red", "verify red"} <= life["ms"].keys()
+        assert {"issue", "link", "deliver", "receive", "enter", "confirm", "red", "inspect"} <= life["ms"].keys()
         second = summary(run("--run-dir", str(tmp_path / "run"), "--down"))
         assert expected | {"replayed": ORDERS} == {name: second[name] for name in (*expected, "replayed")}
         assert second["life"]["number"] > life["number"]

@@ -89,6 +89,7 @@ async def test_a_table_is_issued_in_order_and_what_is_refused_is_told(bench: Ben
     ]
 
 
+@pytest.mark.slow
 async def test_a_run_killed_half_way_and_resumed_red_letters_everything_once(bench: Bench, tmp_path: Path) -> None:
     blues = await bench.blues(COUNT)
     file = tmp_path / "red.jsonl"

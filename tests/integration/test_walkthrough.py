@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "walkthrough.md"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(420)  # some forty commands, each a process of its own
 def test_the_walk_through_prints_what_it_promises(running_stack: Stack, tmp_path: Path) -> None:
     # the page stands in a checkout after `make up`: its `run` is the tests' own stack

@@ -95,6 +95,7 @@ class Inspecting:
     """A service and what is around it."""
 
     service: InspectionService
+    reader: ProcessReader
     known: KnownInvoices
     objects: MemoryObjectStore
     press: OwnPress
@@ -148,4 +149,4 @@ def inspecting(folder: Path) -> Inspecting:
         kept=KeptDocuments(press=press, objects=objects, retention_days=1, now_us=lambda: 0),
         today=lambda: date_of(known.invoice.issue_time.seconds * 1_000_000),
     )
-    return Inspecting(service=service, known=known, objects=objects, press=press, renderers=renderers)
+    return Inspecting(service=service, reader=reader, known=known, objects=objects, press=press, renderers=renderers)

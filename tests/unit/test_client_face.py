@@ -44,7 +44,7 @@ CLIENTS = {
 SETTINGS = {"Keepalive", "RetryPolicy", "TLS", "Target", "Timeouts"}
 MESSAGES = {
     "Confirmation", "IssuedRedInvoice", "IssueRedInvoiceRequest", "RedLine", "RedResult", "RedSelection",
-    "GetReceivedInvoiceResponse", "ReceivedInvoice",
+    "GetReceivedInvoiceResponse", "ImportedInvoice", "ImportInvoiceResponse", "ReceivedInvoice",
     "Attempt", "ClaimedDelivery", "CreateEndpointResponse", "Delivery", "Endpoint", "GetDeliveryResponse",
     "InvoiceFacts", "RotateSecretResponse",
     "CreateDownloadLinkResponse", "GetDocumentResponse",
@@ -61,6 +61,7 @@ ENUMS = {
     "RedReason",
     "DeliveryState",
     "DocumentKind",
+    "ImportOutcome",
     "InspectionOutcome",
     "SignatureResult",
     "UnreadableReason",

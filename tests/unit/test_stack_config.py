@@ -13,7 +13,19 @@ from string import Template
 import pytest
 
 from core import settings as core_settings
-from stack import StackError, StackOptions, cache, edge, mariadb, ports, seaweed, settings, state, supervision
+from stack import (
+    StackError,
+    StackOptions,
+    cache,
+    download_key,
+    edge,
+    mariadb,
+    ports,
+    seaweed,
+    settings,
+    state,
+    supervision,
+)
 from stack.options import ALL_PARTS, RUN_DIR_CHARS_MAX, RunFolder
 from stack.platform_processes import port_names
 from stack.state import State
@@ -218,6 +230,37 @@ def test_endpoints_name_every_server_and_mark_those_that_go(folder: RunFolder, c
         for endpoint in table["resources"][0]["endpoints"][0]["lb_endpoints"]
     }
     assert found == {current.ports["server-1"]: "UNKNOWN", current.ports["server-2"]: "DRAINING"}
+
+
+def test_web_processes_are_endpoints_of_their_own_cluster(folder: RunFolder, current: State) -> None:
+    edge.write_endpoints(folder, current, draining=["server-2"])
+    resource = json.loads((folder.envoy / "endpoints" / "web.json").read_text())["resources"][0]
+    (endpoint,) = resource["endpoints"][0]["lb_endpoints"]
+    assert resource["cluster_name"] == "web"
+    assert endpoint["endpoint"]["address"]["socket_address"]["port_value"] == current.ports["web-1"]
+    without = replace(current.options, parts=ALL_PARTS - {"envoy"})
+    assert (without.web_count, replace(current.options, webs=3).web_count) == (0, 3)
+
+
+def test_the_key_of_download_links_is_made_once_and_is_secret(folder: RunFolder, current: State) -> None:
+    settings.write_settings(folder, current)
+    (key,) = core_settings.load(folder.settings).downloads.link_keys
+    file = download_key.path(folder)
+    assert (key.id, key.secret) == (download_key.KEY_ID, file.read_bytes())
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    settings.write_settings(folder, current)
+    assert core_settings.load(folder.settings).downloads.link_keys == (key,)
+
+
+def test_the_cache_is_off_but_where_whole_documents_are_downloaded(folder: RunFolder, current: State) -> None:
+    text = edge.render(folder, current)
+    filters, routes = text.split("route_config:")
+    assert "- name: envoy.filters.http.cache\n            disabled: true\n" in filters
+    turned_on = [route for route in routes.split("- name: ") if "envoy.filters.http.cache:" in route]
+    assert [route.split()[0] for route in turned_on] == ["download"]
+    order = [route.split()[0] for route in routes.split("- name: ")]
+    assert order.index("download_part") < order.index("download")  # a part never reaches the cache
+    assert f"max_cache_size_bytes: {edge.CACHE_BYTES_MAX}" in filters
 
 
 def test_the_edge_uses_every_value_given_and_listens_on_loopback_only(folder: RunFolder, current: State) -> None:

@@ -82,6 +82,11 @@ async def _files(connection: Connection, files: tuple[Path, ...]) -> Exit:
 
 
 async def _inspected(client: AsyncClient, file: Path) -> VerifyDocumentResponse:
+    return await client.inspection.verify_document(document_of(file), file_name=file.name[:255])
+
+
+def document_of(file: Path) -> bytes:
+    """The bytes of a file that is to be looked at. Raises UnusableFile, also for one that is empty or too long."""
     try:
         with file.open("rb") as opened:
             content = opened.read(DOCUMENT_BYTES_MAX + 1)
@@ -89,7 +94,7 @@ async def _inspected(client: AsyncClient, file: Path) -> VerifyDocumentResponse:
         raise UnusableFile(f"{file}: {error.strerror}") from error
     if not 0 < len(content) <= DOCUMENT_BYTES_MAX:
         raise UnusableFile(f"{file}: is empty or longer than {DOCUMENT_BYTES_MAX:,} bytes")
-    return await client.inspection.verify_document(content, file_name=file.name[:255])
+    return content
 
 
 def fields_of(answer: VerifyDocumentResponse) -> dict[str, Any]:

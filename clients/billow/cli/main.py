@@ -10,6 +10,7 @@ from .document import document
 from .exits import EXIT_CODES_HELP
 from .get import get
 from .inbox import inbox
+from .inbox_import import inbox_import, inbox_imported
 from .inspect import inspect
 from .issue import issue
 from .listing import listing
@@ -37,6 +38,8 @@ for _command in _COMMANDS:
     main.add_command(_command)
 for _command in (quota,):
     seller.add_command(_command)
+for _command in (inbox_import, inbox_imported):
+    inbox.add_command(_command)
 
 if __name__ == "__main__":
     main()

@@ -33,6 +33,7 @@ from core.storage.mysql import issuing_sql
 from core.storage.mysql.issuing_quota import QuotaSellers, count_quotas, lock_quotas, uses_from
 from core.storage.mysql.pool import DEADLOCK, DUPLICATE_KEY, LOCK_TIMEOUT, Primary, unavailable
 from core.storage.ports import Draft, Issued
+from core.storage.red_letter_port import RedDraft
 
 RETRY_BASE_MS = 5
 RETRY_AWAY_MS = 200
@@ -343,7 +344,7 @@ class MySQLIssuingStore:
         1 round trip a seller.
         """
         found = 0
-        for sql, values in _lookups(plan.drafts):
+        for sql, values in lookups(plan.drafts):
             for row in await self._primary().rows(sql, values):
                 item = issued_from(row)
                 plan.settle((item.seller_key, item.request_id), item)
@@ -353,7 +354,7 @@ class MySQLIssuingStore:
         return found
 
 
-def _lookups(drafts: Iterable[Draft]) -> list[tuple[str, tuple[Any, ...]]]:
+def lookups(drafts: Iterable[Draft | RedDraft]) -> list[tuple[str, tuple[Any, ...]]]:
     """The statements that look the drafts' request ids up, one a seller, each with its values."""
     by_seller: dict[int, list[str]] = {}
     for draft in drafts:
@@ -373,7 +374,7 @@ def _lookups(drafts: Iterable[Draft]) -> list[tuple[str, tuple[Any, ...]]]:
 async def _issued_before(cursor: aiomysql.Cursor, drafts: Iterable[Draft]) -> list[Issued]:
     """Looks request ids up inside the transaction; READ COMMITTED shows all that was committed before its locks."""
     found: list[Issued] = []
-    for sql, values in _lookups(drafts):
+    for sql, values in lookups(drafts):
         await cursor.execute(sql, values)
         found += [issued_from(row) for row in await cursor.fetchall()]
     return found

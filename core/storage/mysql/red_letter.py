@@ -23,7 +23,7 @@ from core.limits import COMMIT_ATTEMPTS_MAX, OPEN_RANGES_MAX, RANGE_MOVES_MAX
 from core.storage import block
 from core.storage.allocation import RangeState, Stock, allocate, answer_known, stocks
 from core.storage.mysql import issuing_sql, red_sql
-from core.storage.mysql.issuing import ISSUED_COLUMNS, RETRY_AWAY_MS, RETRY_BASE_MS, issued_from
+from core.storage.mysql.issuing import RETRY_AWAY_MS, RETRY_BASE_MS, issued_from, lookups
 from core.storage.mysql.pool import DEADLOCK, DUPLICATE_KEY, LOCK_TIMEOUT, Primary, rows, unavailable
 from core.storage.mysql.red_forms import FORM_COLUMNS, form_from
 from core.storage.ports import Issued
@@ -214,19 +214,11 @@ def _answers(drafts: Sequence[RedDraft], known: dict[Key, Issued], refused: dict
 
 async def _known(connection: aiomysql.Connection, drafts: Sequence[RedDraft]) -> dict[Key, Issued]:
     """Looks the request ids up; 1 round trip a seller."""
-    by_seller: dict[int, list[str]] = {}
-    for draft in drafts:
-        by_seller.setdefault(draft.seller_key, []).append(draft.request_id)
     found: dict[Key, Issued] = {}
-    for seller_key, request_ids in by_seller.items():
-        sql = (
-            f"SELECT {ISSUED_COLUMNS} FROM invoices FORCE INDEX (by_request)"
-            f" WHERE seller_key = %s AND request_id IN ({_places(request_ids)})"
-        )
-        values = (seller_key, *(request_id.encode() for request_id in request_ids))
+    for sql, values in lookups(drafts):
         for row in await rows(connection, sql, values):
             item = issued_from(row)
-            found[seller_key, item.request_id] = item
+            found[item.seller_key, item.request_id] = item
     return found
 
 

@@ -1,0 +1,31 @@
+"""Imported invoices in memory: the twin of core/storage/mysql/imports.py."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from core.storage.import_port import Import
+
+
+class MemoryImportStore:
+    """The ImportStore of core/storage/import_port.py."""
+
+    def __init__(self) -> None:
+        self._imports: dict[tuple[int, str, str], Import] = {}
+
+    async def add(self, wanted: Import) -> tuple[Import, bool]:
+        """Adds an import; see the port."""
+        key = (wanted.tenant_key, wanted.code, wanted.number)
+        if key in self._imports:
+            return self._imports[key], False
+        self._imports[key] = replace(wanted, import_id=len(self._imports) + 1)
+        return self._imports[key], True
+
+    async def find(self, tenant_key: int, code: str, number: str) -> Import | None:
+        """Finds an import; see the port."""
+        return self._imports.get((tenant_key, code, number))
+
+    async def imports(self, tenant_key: int, *, after: int, items_max: int) -> list[Import]:
+        """Lists imports; see the port."""
+        own = [item for item in self._imports.values() if item.tenant_key == tenant_key and item.import_id > after]
+        return sorted(own, key=lambda item: item.import_id)[:items_max]
