@@ -16,7 +16,7 @@ from benchmarks import calls, loads
 from benchmarks.cpu import Meter
 from benchmarks.plan import Plan
 from benchmarks.progress import Progress
-from benchmarks.shapes import Shape, single_messages, stream_messages, tax_id
+from benchmarks.shapes import Shape, bodies, single_messages, stream_messages, tax_id
 from core.settings import Settings, load
 from core.storage.mysql.outbox import MySQLOutboxStore
 from core.storage.mysql.pool import Node, Primary
@@ -77,6 +77,7 @@ class Bench:
 
     async def shape(self, *, sellers: int = 10, lines: int = 3, batch_items: int = 500) -> Shape:
         """A shape with request ids never used before."""
+        bodies(lines)  # made before any clock runs
         seller_ids = await self.sellers(sellers)
         return Shape(seller_ids=seller_ids, lines=lines, batch_items=batch_items, run_id=f"{time.time_ns()}")
 

@@ -17,7 +17,7 @@ from typing import Any
 import uvloop
 
 from benchmarks import loads
-from benchmarks.shapes import Shape, stream_messages
+from benchmarks.shapes import Shape, bodies, stream_messages
 
 START_S = 3.0  # Python and grpc are loaded within this, also of several processes at once
 
@@ -64,6 +64,7 @@ async def serve(order: Order) -> dict[str, Any]:
     """Does it, in this process."""
     shape = Shape(seller_ids=order.seller_ids, lines=order.lines, batch_items=order.batch_items, run_id=order.run_id)
     messages = [stream_messages(shape, 10**9, stream) for stream in range(order.streams)]
+    bodies(order.lines)
     await asyncio.sleep(max(0.0, order.start_at - time.perf_counter()))
     pace = loads.Pace(duration_s=order.duration_s, messages_per_s=order.messages_per_s)
     made = await loads.issue(order.target, order.secret, messages, pace=pace, keep_issued=False)
