@@ -90,15 +90,18 @@ class _Flow:
     async def _send(
         self, call: Any, messages: Iterable[bytes], room: asyncio.Semaphore, sent: deque[float], place: int
     ) -> None:
+        duration_s = self.pace.duration_s or float("inf")
         for number, message in enumerate(messages):
             due = 0.0
             if self.pace.messages_per_s:
                 due = self.began + (number * self.streams + place) / self.pace.messages_per_s
+                if due - self.began >= duration_s:
+                    break
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
             await room.acquire()
             now = time.perf_counter()
-            if self.pace.duration_s is not None and max(now, due) - self.began >= self.pace.duration_s:
-                break
+            if not due and number and now - self.began >= duration_s:
+                break  # after at least one
             sent.append(due or now)
             await call.write(message)
         await call.done_writing()

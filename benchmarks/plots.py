@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 Parts = Mapping[str, Mapping[str, Any]]
 INCHES: Final = (8.0, 4.5)
@@ -50,6 +50,7 @@ def draw(parts: Parts, folder: Path) -> list[str]:
 def _milliseconds(axes: Any) -> None:
     """A logarithmic axis of latencies with plain numbers."""
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 

@@ -172,7 +172,7 @@ def _matrix(parts: Mapping[str, Result]) -> Iterator[str]:
     yield ""
     names = ("batch_items", "streams", "lines", "sellers")
     rows = [
-        [*(str(cell[name]) for name in names), cell["rate"], cell["message_ms"]["p50"], cell["cpu_us"]["all"]]
+        [*(str(cell[name]) for name in names), cell["rate"], cell["message_ms"]["p50"], cell["cpu_us"].get("all")]
         for cell in cells
     ]
     yield from table(("batch", "streams", "lines", "sellers", "a second", "message p50, ms", "CPU µs"), rows)
