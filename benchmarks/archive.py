@@ -18,11 +18,11 @@ WORKER: Final = "worker-1"
 
 async def measure(bench: Bench) -> dict[str, Any]:
     """Issues at the pace with the lag watched; then stops the worker, issues, starts it and watches it catch up."""
-    await bench.settle()
+    await bench.settle(always=True)
     async with bench.checked(audit=False):
         bench.progress.tell(f"{PACE:,}/s for {bench.plan.paced_s:.0f} s")
         paced = await _paced(bench)
-        await bench.settle()
+        await bench.settle(always=True)
         bench.progress.tell(f"{WORKER} stands still while {bench.plan.drained:,} invoices are issued")
         drained = await _drained(bench)
     figures = {"lag_s": paced["lag_s"], "paced_rate": paced["rate"], "drain": drained["rate"]}
@@ -41,7 +41,10 @@ async def _paced(bench: Bench) -> dict[str, Any]:
     watcher = asyncio.create_task(watch())
     try:
         pace = loads.Pace(duration_s=bench.plan.paced_s, messages_per_s=PACE / BATCH_ITEMS)
-        made = await bench.issue(await bench.shape(batch_items=BATCH_ITEMS), pace=pace)
+        shape = await bench.shape(batch_items=BATCH_ITEMS)
+        bench.meter.start()
+        made = await bench.issue(shape, pace=pace)
+        spent = bench.meter.stop()
     finally:
         watcher.cancel()
     return {
@@ -49,6 +52,7 @@ async def _paced(bench: Bench) -> dict[str, Any]:
         "lag_s": max((lag for _, lag in lags), default=0.0),
         "lags_s": lags,
         "message_ms": made.latencies.summary(),
+        "cpu_us": spent.us_each(made.items, bench.meter.idle),
         "refused": made.refused,
         "failed": made.failed,
     }

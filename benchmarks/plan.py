@@ -21,6 +21,7 @@ class Plan:
     matrix_s: float  # of each cell
     matrix_repeats: int
     matrix_sellers: int  # of the cell with many sellers
+    verifying_rounds: int
     checks: int  # of each kind of single verification
     mixed_s: float
     paced_s: float  # of issuing at a pace, its archive lag watched
@@ -45,6 +46,7 @@ FULL: Final = Plan(
     matrix_s=5.0,
     matrix_repeats=3,
     matrix_sellers=1_000,
+    verifying_rounds=5,
     checks=10_000,
     mixed_s=30.0,
     paced_s=60.0,
@@ -57,19 +59,20 @@ QUICK: Final = Plan(
     quick=True,
     idle_s=1.0,
     rounds=3,
-    bulk_s=2.5,
-    one_seller_s=1.5,
-    verified=10_000,
+    bulk_s=2.0,
+    one_seller_s=1.0,
+    verified=8_000,
     singles=1_000,
-    open_s=1.5,
-    matrix_s=0.8,
+    open_s=1.0,
+    matrix_s=0.5,
     matrix_repeats=1,
-    matrix_sellers=50,
+    matrix_sellers=20,
+    verifying_rounds=1,
     checks=500,
-    mixed_s=2.0,
+    mixed_s=1.5,
     paced_s=3.0,
-    drained=15_000,
-    base_s=2.0,
+    drained=10_000,
+    base_s=1.0,
     surge_s=10.0,
     audit_rounds=False,
 )

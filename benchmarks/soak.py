@@ -69,8 +69,10 @@ async def measure(bench: Bench) -> dict[str, Any]:
         flood = asyncio.create_task(run(order))
         watcher = asyncio.create_task(_watch(bench, samples))
         await asyncio.sleep(START_S)
+        bench.meter.start()
         verified, issued = await mixed.calls_of(bench, checks, rate=SINGLE_CALLS_A_S, duration_s=duration_s)
         report = await flood
+        spent = bench.meter.stop()
         watcher.cancel()
         await bench.settle()
     servers = samples.servers_mib()
@@ -87,6 +89,7 @@ async def measure(bench: Bench) -> dict[str, Any]:
         "verify_ms": verified.latencies.summary(),
         "issue_ms": issued.latencies.summary(),
         "message_ms": report["message_ms"],
+        "cpu_us": spent.us_each(report["items"] + issued.latencies.count, bench.meter.idle),
         "seconds": samples.seconds,
         "lag_s": samples.lag_s,
         "rss_mib": samples.rss_mib,
