@@ -34,7 +34,7 @@ def test_a_full_run_has_the_rounds_and_lengths_of_the_targets() -> None:
 
 def test_the_matrix_has_every_batch_size_with_every_number_of_streams() -> None:
     grid = cells(many_sellers=1_000, quick=False)
-    assert {(cell.batch_items, cell.streams) for cell in grid} == {(i, s) for i in (100, 500, 1_000) for s in (1, 2, 8)}
+    assert {(cell.batch_items, cell.streams) for cell in grid} >= {(i, s) for i in (100, 500, 1_000) for s in (1, 2, 8)}
     assert {cell.lines for cell in grid} == {1, 3, 20, 200}
     assert {cell.sellers for cell in grid} == {1, 10, 1_000}
     assert len(set(grid)) == len(grid)
