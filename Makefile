@@ -5,10 +5,10 @@ SHELL := /bin/bash
 BIN := .venv/bin
 TYPED := admin benchmarks clients/billow core demo press protos/generate.py server stack tests workers
 
-.PHONY: help setup demo up down status test lint proto bench ci
+.PHONY: help setup demo up down status test lint proto bench bench-soak ci
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install what is needed: Debian packages and .venv (safe to run again)
 	@python3 -m stack.install
@@ -38,7 +38,12 @@ lint: setup ## ruff, mypy, import-linter, buf lint, buf breaking, stubs up to da
 proto: setup ## Generate stubs and Envoy's descriptor set from protos/
 	@$(BIN)/python protos/generate.py
 
-bench: setup ## Measure (QUICK=1: a short round)
-	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+bench: setup ## Measure everything (QUICK=1: under two minutes; ONLY=bulk,surge: parts; ROWS=10_000_000: growth as well)
+	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[bench]'
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(ROWS),--rows $(ROWS))
+
+bench-soak: setup ## Half of the highest rate for 20 minutes, memory and descriptors watched (MINUTES=20)
+	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[bench]'
+	@$(BIN)/python -m benchmarks --only soak --soak-minutes $(or $(MINUTES),20)
 
 ci: setup lint test ## What CI runs

@@ -2,11 +2,12 @@
 
 HTTP/2 with what these loads need and nothing more: the same header block for every call (literals without indexing,
 so no state), one DATA frame a request, and of the answers only whether one came: an answer with a message has a DATA
-frame, an error has none. Every request is a message of its own, so that each may carry a new request id, which
-h2load cannot do.
+frame, an error has none, and only then its trailers are read (benchmarks/trailers.py). Every request is a message of
+its own, so that each may carry a new request id, which h2load cannot do.
 
 Closed loop: as many calls under way as wanted, each followed by the next. Open loop: calls start when their time has
-come whatever the answers do, and the latency counts from then, so that a slow server cannot hide its queue.
+come whatever the answers do, and the latency counts from then, so that a slow server cannot hide its queue. Calls that
+find all connections full wait here, their time running.
 """
 
 from __future__ import annotations
@@ -14,16 +15,22 @@ from __future__ import annotations
 import asyncio
 import struct
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from benchmarks.latency import Latencies
+from benchmarks.trailers import ANSWERED, CUT_OFF, Ending, ending
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
+PLAIN = 0x2C  # the flags of a header block: whole, not padded, without a priority
 WINDOW = 2**30  # of what we take: answers are small and read at once
 DEFAULT_WINDOW = 65_535
 STREAMS_MAX = 90  # calls under way on one connection: below what Envoy allows
+OPEN_STREAMS_MAX = 900  # of an open loop, below the 1,024 that Envoy allows a connection
 CALL_S = 30.0  # a call without an answer by then fails the load
 
 _FRAME = struct.Struct(">HBBBI")
@@ -48,28 +55,66 @@ def literal(name: bytes, value: bytes) -> bytes:
 
 
 @dataclass(slots=True)
-class Load:
-    """What a load came to: latencies in seconds, of answered calls; refused ones are counted."""
+class Second:
+    """What ended within one second of a load."""
 
-    latencies_s: list[float] = field(default_factory=list)
+    latencies: Latencies = field(default_factory=Latencies)
+    refused: int = 0
     failed: int = 0
+
+
+@dataclass(slots=True)
+class Load:
+    """What a load came to: latencies of answered calls; refused (P9) and failed ones are counted.
+
+    `seconds` is kept when `watched`, by the whole second after the start in which a call ended.
+    """
+
+    watched: bool = False
+    latencies: Latencies = field(default_factory=Latencies)
+    refused: int = 0
+    failed: int = 0
+    words: Counter[str] = field(default_factory=Counter)  # why calls failed
+    offered: int = 0
     duration_s: float = 0.0
+    began: float = 0.0
+    seconds: dict[int, Second] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
         """Answered calls a second."""
-        return len(self.latencies_s) / self.duration_s
+        return self.latencies.count / self.duration_s if self.duration_s else 0.0
+
+    @property
+    def ended(self) -> int:
+        """Calls that have ended, however."""
+        return self.latencies.count + self.refused + self.failed
 
     def percentile_ms(self, share: float) -> float:
-        """The latency below which `share` of the answered calls were, milliseconds."""
-        ordered = sorted(self.latencies_s)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1e3
+        """The latency that `share` of the answered calls did not exceed, milliseconds."""
+        return self.latencies.percentile_ms(share)
+
+    def note(self, how: Ending, since: float) -> None:
+        """Takes in the end of a call that began, or was due, at `since`."""
+        now = time.perf_counter()
+        places: list[Load | Second] = [self]
+        if self.watched:
+            places.append(self.seconds.setdefault(int(now - self.began), Second()))
+        for place in places:
+            if how is ANSWERED:
+                place.latencies.record(now - since)
+            elif how.refused:
+                place.refused += 1
+            else:
+                place.failed += 1
+        if how is not ANSWERED and not how.refused:
+            self.words[f"{how.status}: {how.words}"[:200]] += 1
 
 
 class Connection(asyncio.Protocol):
-    """One HTTP/2 connection. `done(tag, answered)` is called once a call, in the order of their ends."""
+    """One HTTP/2 connection. `done(tag, ending)` is called once a call, in the order of their ends."""
 
-    def __init__(self, path: str, authority: str, secret: str, done: Callable[[Any, bool], None]) -> None:
+    def __init__(self, path: str, authority: str, secret: str, done: Callable[[Any, Ending], None]) -> None:
         headers = [
             (b":method", b"POST"),
             (b":scheme", b"http"),
@@ -131,8 +176,10 @@ class Connection(asyncio.Protocol):
                 self._send_waiting()
             elif kind == GOAWAY:
                 self._transport.close()
-            if (kind in (DATA, HEADERS) and flags & END_STREAM) or kind == RST_STREAM:
-                self._end(stream, answered=kind != RST_STREAM)
+            if kind == RST_STREAM:
+                self._end(stream, b"")
+            elif kind in (DATA, HEADERS) and flags & END_STREAM:
+                self._end(stream, data[payload:offset] if kind == HEADERS and flags & PLAIN == END_HEADERS else b"")
         self._unread = data[offset:]
         if taken:
             self._transport.write(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", taken)))
@@ -143,16 +190,18 @@ class Connection(asyncio.Protocol):
             self._window -= len(self._waiting[0])
             self._transport.write(self._waiting.pop(0))
 
-    def _end(self, stream: int, *, answered: bool) -> None:
+    def _end(self, stream: int, block: bytes) -> None:
+        """Ends a call with the header block of its end, or with none when it was reset."""
         call = self._calls.pop(stream, None)
         if call is not None:
             self.under_way -= 1
-            self._done(call[0], answered and call[1])
+            tag, message_came = call
+            self._done(tag, (ANSWERED if message_came else ending(block)) if block else CUT_OFF)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Ends what is under way."""
         for stream in list(self._calls):
-            self._end(stream, answered=False)
+            self._end(stream, b"")
 
     def close(self) -> None:
         """Hangs up."""
@@ -165,7 +214,7 @@ class Caller:
     def __init__(self, *, host: str, port: int, path: str, secret: str) -> None:
         self._host, self._port, self._path, self._secret = host, port, path, secret
 
-    async def _connect(self, count: int, done: Callable[[Any, bool], None]) -> list[Connection]:
+    async def _connect(self, count: int, done: Callable[[Any, Ending], None]) -> list[Connection]:
         loop = asyncio.get_running_loop()
         made = []
         for _ in range(count):
@@ -177,16 +226,13 @@ class Caller:
 
     async def closed_loop(self, messages: Iterator[bytes], *, under_way: int, calls: int) -> Load:
         """Makes `calls` calls, `under_way` at a time."""
-        load = Load()
+        load = Load(offered=calls)
         finished = asyncio.get_running_loop().create_future()
         left = calls
 
-        def done(tag: tuple[Connection, float], answered: bool) -> None:
+        def done(tag: tuple[Connection, float], how: Ending) -> None:
             connection, began = tag
-            if answered:
-                load.latencies_s.append(time.perf_counter() - began)
-            else:
-                load.failed += 1
+            load.note(how, began)
             start(connection)
 
         def start(connection: Connection) -> None:
@@ -194,45 +240,63 @@ class Caller:
             if left:
                 left -= 1
                 connection.call(next(messages), (connection, time.perf_counter()))
-            elif len(load.latencies_s) + load.failed == calls and not finished.done():
+            elif load.ended == calls and not finished.done():
                 finished.set_result(None)
 
         connections = await self._connect(-(-under_way // STREAMS_MAX), done)
-        began = time.perf_counter()
+        load.began = time.perf_counter()
         for number in range(under_way):
             start(connections[number % len(connections)])
         await asyncio.wait_for(finished, CALL_S + calls / 100)
-        load.duration_s = time.perf_counter() - began
+        load.duration_s = time.perf_counter() - load.began
         for connection in connections:
             connection.close()
         return load
 
     async def open_loop(
-        self, messages: Iterator[bytes], *, rate: float, duration_s: float, connections: int = 4
+        self, messages: Iterator[bytes], *, rate: float, duration_s: float, connections: int = 4, watched: bool = False
     ) -> Load:
-        """Starts `rate` calls a second for a while; a latency counts from the time the call was due."""
-        load = Load()
+        """Starts `rate` calls a second for a while; a latency counts from the time the call was due.
 
-        def done(due: float, answered: bool) -> None:
-            if answered:
-                load.latencies_s.append(time.perf_counter() - due)
-            else:
-                load.failed += 1
+        `duration_s` of the result is the time in which calls were due, so that `rate` is what was answered of it;
+        answers are waited for up to CALL_S more. Calls without one by then have failed.
+        """
+        load = Load(watched=watched)
+        waiting: deque[float] = deque()  # due times of calls for which no connection had room
+        over = False
+
+        def done(tag: tuple[Connection, float], how: Ending) -> None:
+            if over:
+                return
+            connection, due = tag
+            load.note(how, due)
+            if waiting:
+                due = waiting.popleft()
+                connection.call(next(messages), (connection, due))
 
         made = await self._connect(connections, done)
-        total = int(rate * duration_s)
-        began = time.perf_counter()
-        for number in range(total):
-            due = began + number / rate
+        load.offered = int(rate * duration_s)
+        load.began = time.perf_counter()
+        for number in range(load.offered):
+            due = load.began + number / rate
             if (wait := due - time.perf_counter()) > 0:
                 await asyncio.sleep(wait)
-            made[number % connections].call(next(messages), due)
-        load.duration_s = time.perf_counter() - began
+            elif number % 16 == 0:
+                await asyncio.sleep(0)  # late: the answers must be read all the same
+            connection = made[number % connections]
+            if connection.under_way < OPEN_STREAMS_MAX:
+                connection.call(next(messages), (connection, due))
+            else:
+                waiting.append(due)
+        load.duration_s = max(duration_s, time.perf_counter() - load.began)
         for _ in range(int(CALL_S * 100)):
-            if not any(connection.under_way for connection in made):
+            if load.ended == load.offered:
                 break
             await asyncio.sleep(0.01)
-        load.failed += sum(connection.under_way for connection in made)
+        over = True
+        if unanswered := load.offered - load.ended:
+            load.failed += unanswered
+            load.words["no answer"] += unanswered
         for connection in made:
             connection.close()
         return load

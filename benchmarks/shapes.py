@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from billow.types.v1 import invoice_pb2
 from core.domain.body import varint
@@ -65,16 +66,22 @@ def field(number: int, payload: bytes) -> bytes:
     return varint(number << 3 | 2) + varint(len(payload)) + payload
 
 
+@cache
+def bodies(lines: int) -> tuple[bytes, ...]:
+    """The invoice's field of a request, for BUYERS invoices; made once, before the clock runs."""
+    return tuple(field(3, invoice) for invoice in invoices(lines))
+
+
 def stream_messages(shape: Shape, batches: int, worker: int) -> Iterator[bytes]:
     """Yields serialised StreamIssueInvoicesRequest messages with request ids never used before by this run."""
     sellers = [field(1, seller_id.encode()) for seller_id in shape.seller_ids]
-    bodies = [field(3, invoice) for invoice in invoices(shape.lines)]
+    made = bodies(shape.lines)
     serial = 0
     for sequence in range(batches):
         parts = [b"\x08" + varint(sequence)] if sequence else []
         for _ in range(shape.batch_items):
             request_id = f"{shape.run_id}-{worker}-{serial}".encode()
-            request = sellers[serial % len(sellers)] + field(2, request_id) + bodies[serial % len(bodies)]
+            request = sellers[serial % len(sellers)] + field(2, request_id) + made[serial % len(made)]
             parts.append(field(2, request))
             serial += 1
         yield b"".join(parts)
@@ -83,7 +90,7 @@ def stream_messages(shape: Shape, batches: int, worker: int) -> Iterator[bytes]:
 def single_messages(shape: Shape) -> Iterator[bytes]:
     """Yields serialised IssueInvoiceRequest messages without end, each with a request id of its own."""
     sellers = [field(1, seller_id.encode()) for seller_id in shape.seller_ids]
-    bodies = [field(3, invoice) for invoice in invoices(shape.lines)]
+    made = bodies(shape.lines)
     for serial in itertools.count():
         request_id = f"{shape.run_id}-single-{serial}".encode()
-        yield sellers[serial % len(sellers)] + field(2, request_id) + bodies[serial % len(bodies)]
+        yield sellers[serial % len(sellers)] + field(2, request_id) + made[serial % len(made)]

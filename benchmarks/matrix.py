@@ -1,0 +1,64 @@
+"""Streamed issuing over its shapes: batches, streams, lines, sellers. One figure each, medians over repeats."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchmarks import bulk
+from benchmarks.bench import Bench
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One shape."""
+
+    batch_items: int = 500
+    streams: int = 2
+    lines: int = 3
+    sellers: int = 10
+
+
+def cells(*, many_sellers: int, quick: bool) -> list[Cell]:
+    """Every batch size with every number of streams; lines and sellers one at a time. Quick: one at a time only.
+
+    Messages of long invoices hold fewer of them, as a caller's would: 500 of 200 lines are 10 MB.
+    """
+    sizes, streams = (100, 500, 1_000), (1, 2, 8)
+    grid = [Cell(batch_items=items, streams=count) for items in sizes for count in streams]
+    if quick:
+        usual = Cell()
+        grid = [cell for cell in grid if usual.batch_items == cell.batch_items or usual.streams == cell.streams]
+    grid += [Cell(lines=1), Cell(lines=20), Cell(lines=200, batch_items=50)]
+    return grid + [Cell(sellers=sellers) for sellers in (1, many_sellers)]
+
+
+async def measure(bench: Bench) -> dict[str, Any]:
+    """Runs every cell, all of them once before any again."""
+    plan = bench.plan
+    grid = cells(many_sellers=plan.matrix_sellers, quick=plan.quick)
+    bench.progress.tell(f"{plan.matrix_sellers} sellers are registered")
+    await bench.sellers(plan.matrix_sellers)
+    found: dict[Cell, list[dict[str, Any]]] = {cell: [] for cell in grid}
+    for repeat in range(plan.matrix_repeats):
+        async with bench.checked(audit=plan.audit_rounds):
+            for cell in grid:
+                bench.progress.tell(f"{repeat + 1} of {plan.matrix_repeats}: {cell}")
+                shape = await bench.shape(sellers=cell.sellers, lines=cell.lines, batch_items=cell.batch_items)
+                found[cell].append(await bulk.load(bench, shape, duration_s=plan.matrix_s, streams=cell.streams))
+            await bench.settle()
+    rows = [_row(cell, runs) for cell, runs in found.items()]
+    return {"rounds": [], "cells": rows}
+
+
+def _row(cell: Cell, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The medians of one cell beside its runs."""
+    middle = sorted(runs, key=lambda run: float(run["rate"]))[len(runs) // 2]
+    return {
+        **asdict(cell),
+        "rate": round(statistics.median(run["rate"] for run in runs), 1),
+        "message_ms": middle["message_ms"],
+        "cpu_us": middle["cpu_us"],
+        "rates": [run["rate"] for run in runs],
+    }
