@@ -117,7 +117,6 @@ OFD_BYTES_MAX: Final = 16 * 1024 * 1024  # foreign ones embed fonts and seals
 OFD_PARTS_MAX: Final = 2_000  # a page, its template and a seal each for 300 pages and more
 OFD_ATTACHMENTS_MAX: Final = 8
 OFD_UNPACKED_BYTES_MAX: Final = 24 * 1024 * 1024  # of the parts that are read
-CAPITAL_CHARS_MAX: Final = 80  # a total in words: the longest has 38
 PDF_BYTES_MAX: Final = 16 * 1024 * 1024  # as OFD
 PDF_ATTACHMENTS_MAX: Final = 8
 INSPECT_BYTES_MAX: Final = 10 * 1024 * 1024  # of a document brought: in JSON 14 MiB, below MESSAGE_BYTES_MAX
@@ -125,10 +124,11 @@ DIFFERENCES_MAX: Final = 100  # fields listed that are not as issued; more are c
 DIFFERENCE_CHARS_MAX: Final = 200  # of a value shown
 FILE_NAME_CHARS_MAX: Final = 255
 READER_MEMORY_BYTES_MAX: Final = 512 * 1024 * 1024  # of a reading process, its code included
-READER_CPU_S_MAX: Final = 5  # of one document: the worst lawful one takes 1 s
+READER_CPU_S_MAX: Final = 5  # of one document: a lawful one of 2,000 lines takes 0.5 s
 READER_MAX_MS: Final = 10_000  # of one document, by the clock: the same on a busy machine
 READER_WAITING_MAX: Final = 64  # documents of one server process waiting to be read, under way included
 READER_WAITING_PUBLIC_MAX: Final = 16  # of these, before callers without a key are sent away: the rest is for keys
+CAPITAL_CHARS_MAX: Final = 80  # a total in words: the longest has 38
 READ_SECONDS_MAX: Final = 253_000_000_000  # the year 9987: times that datetime can hold
 
 # --- documents rendered -------------------------------------------------------------------------------------------

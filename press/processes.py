@@ -21,6 +21,7 @@ LOG = logging.getLogger(__name__)
 REQUEST: Final = struct.Struct(">BI")  # length of the name of the work, length of the content; both follow
 ANSWER: Final = struct.Struct(">BI")  # what became of it, length of what follows
 OVERLOADED_RETRY_MS: Final = 500
+ENDING_S: Final = 2  # between the end of its pipes and that of a process
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
 
 Answer = tuple[int, bytes]
@@ -104,7 +105,7 @@ class Processes:
             words = f"{self._module} took longer than {self.work_max_ms} ms"
             raise ProcessFailed(words, took_too_long=True) from error
         except (OSError, asyncio.IncompleteReadError) as error:
-            exit_code = None if process is None else await _killed(process)
+            exit_code = None if process is None else await _ended(process)
             words = f"{self._module} ended with {exit_code}: {error!r}"
             raise ProcessFailed(words, exit_code=exit_code) from error
         finally:
@@ -139,6 +140,14 @@ async def _exchange(process: Process, name: bytes, parts: Sequence[bytes]) -> An
     await requests.drain()
     outcome, length = ANSWER.unpack(await answers.readexactly(ANSWER.size))
     return outcome, await answers.readexactly(length)
+
+
+async def _ended(process: Process) -> int:
+    """Waits for a process whose pipes are closed; returns its own exit code, or ends it when it stays."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ENDING_S):
+            return await process.wait()
+    return await _killed(process)
 
 
 async def _killed(process: Process) -> int:

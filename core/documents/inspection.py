@@ -89,7 +89,7 @@ def invoice_xml(kind: Kind, content: bytes) -> bytes:
 
 
 def read_document(kind: Kind, content: bytes, checker: SignatureChecker) -> DocumentRead:
-    """Reads a document. Raises Unreadable; 4 ms for three lines."""
+    """Reads a document. Raises Unreadable; 4 to 6 ms for three lines, 0.5 s for 2,000."""
     root = hostile_xml.parse(invoice_xml(kind, content))
     invoice = read_cn_tree(root)
     signature = checker.check(root)
