@@ -15,7 +15,7 @@ from tests.contract.issuing_subjects import MySQLSubject
 from tests.support.issuing import LINE_NET
 
 LOCK = ["START TRANSACTION", "SELECT number_ranges"]
-WRITE = ["UPDATE number_ranges", "INSERT batches", "INSERT invoices", "COMMIT"]
+WRITE = ["UPDATE number_ranges", "INSERT batches", "INSERT seller_runs", "INSERT invoices", "COMMIT"]
 LOCK_QUOTA = "SELECT credit_quotas"
 COUNT_QUOTA = "INSERT credit_quota_months"
 LOOK_UP = "SELECT invoices"

@@ -14,9 +14,9 @@ from core.storage.import_port import Import
 from core.storage.mysql.imports import MySQLImportStore
 from stack import Stack
 from tests.support.archiving import audited, told
+from tests.support.audit_subject import IMPORTS
 from tests.support.databases import OwnStores, own_stores
 
-IMPORTS = "imported invoices have their documents"
 TENANT = 7
 NUMBERS = [f"{serial:020d}" for serial in range(5)]
 

@@ -33,6 +33,7 @@ LOCKS = "segments are locked"
 DELIVERIES = "deliveries are accounted for"
 DOCUMENTS = "documents belong to invoices"
 ENTRIES = "invoices are entered once"
+IMPORTS = "imported invoices have their documents"
 RECEIVED = "received invoices are complete"
 
 BASE = 26 * 10**18 + 10**12  # the first number of the first seller
