@@ -134,8 +134,12 @@ def main() -> int:
     draw(result["parts"], options.results, console)
     for item in result["targets"]:
         words = "met" if item["met"] else "missed" if item["figure"] is not None else ""
-        console.print(f"{item['name']}: {report.number(item['figure'])} {item['unit']} {words}", highlight=False)
-    console.print(f"audits: {len(audits)}, without findings; everything in {options.results}/latest.json")
+        console.print(
+            f"{item['name']}: {report.number(item['figure'])} {item['unit']} {words}", highlight=False, soft_wrap=True
+        )
+    console.print(
+        f"audits: {len(audits)}, without findings; everything in {options.results}/latest.json", soft_wrap=True
+    )
     return 0
 
 

@@ -100,7 +100,7 @@ def _seconds(verified: calls.Load, issued: calls.Load, reports: list[Result]) ->
     bulk_items: dict[int, int] = {}
     for report in reports:
         for second, items in report["seconds"]:
-            place = int(report["began"] + second - verified.began)
+            place = round(report["began"] - verified.began) + second
             bulk_items[place] = bulk_items.get(place, 0) + items
     return [
         {
