@@ -133,10 +133,8 @@ def main() -> int:
     result = report.write(options.results, found, audits=audits, keep=bool(options.only))
     draw(result["parts"], options.results, console)
     for item in result["targets"]:
-        words = "met" if item["met"] else "missed" if item["figure"] is not None else ""
-        console.print(
-            f"{item['name']}: {report.number(item['figure'])} {item['unit']} {words}", highlight=False, soft_wrap=True
-        )
+        words = f"{item['name']}: {report.number(item['figure'])} {item['unit']}; met: {report.verdict(item)}"
+        console.print(words, highlight=False, soft_wrap=True)
     console.print(
         f"audits: {len(audits)}, without findings; everything in {options.results}/latest.json", soft_wrap=True
     )
