@@ -6,9 +6,8 @@ import asyncio
 import time
 from typing import Any, Final
 
-from benchmarks import loads
+from benchmarks import bulk, loads
 from benchmarks.bench import SETTLE_S, Bench
-from benchmarks.bulk import BATCH_ITEMS
 
 PACE: Final = 5_000  # invoices a second
 LOOK_S: Final = 0.5
@@ -18,6 +17,7 @@ WORKER: Final = "worker-1"
 
 async def measure(bench: Bench) -> dict[str, Any]:
     """Issues at the pace with the lag watched; then stops the worker, issues, starts it and watches it catch up."""
+    await bulk.load(bench, await bench.shape(), duration_s=bulk.WARM_UP_S)
     await bench.settle(always=True)
     async with bench.checked(audit=False):
         bench.progress.tell(f"{PACE:,}/s for {bench.plan.paced_s:.0f} s")
@@ -40,8 +40,8 @@ async def _paced(bench: Bench) -> dict[str, Any]:
 
     watcher = asyncio.create_task(watch())
     try:
-        pace = loads.Pace(duration_s=bench.plan.paced_s, messages_per_s=PACE / BATCH_ITEMS)
-        shape = await bench.shape(batch_items=BATCH_ITEMS)
+        pace = loads.Pace(duration_s=bench.plan.paced_s, messages_per_s=PACE / bulk.BATCH_ITEMS)
+        shape = await bench.shape(batch_items=bulk.BATCH_ITEMS)
         bench.meter.start()
         made = await bench.issue(shape, pace=pace)
         spent = bench.meter.stop()
@@ -62,8 +62,8 @@ async def _drained(bench: Bench) -> dict[str, Any]:
     """The clock runs from the worker's health to the last segment; what it had done by then does not count."""
     await asyncio.to_thread(bench.stack.stop, WORKER)
     before = await bench.archived()
-    batches = bench.plan.drained // BATCH_ITEMS // 2
-    made = await bench.issue(await bench.shape(batch_items=BATCH_ITEMS), batches=batches)
+    batches = bench.plan.drained // bulk.BATCH_ITEMS // 2
+    made = await bench.issue(await bench.shape(batch_items=bulk.BATCH_ITEMS), batches=batches)
     bench.progress.tell(f"{WORKER} catches up with {made.items:,} invoices")
     await asyncio.to_thread(bench.stack.start, WORKER)
     began = time.perf_counter()

@@ -134,7 +134,8 @@ def soak(part: Mapping[str, Any]) -> Any:
     lines = [("rss_mib", "memory, MiB"), ("descriptors", "open descriptors")]
     for axes, (name, label) in zip(every, lines, strict=False):
         for place, (process, seen) in enumerate(sorted(part[name].items())):
-            axes.plot(minutes[-len(seen) :], seen, label=process, color=COLOURS[place % len(COLOURS)])
+            more, colour = divmod(place, len(COLOURS))
+            axes.plot(minutes[-len(seen) :], seen, "--" if more else "-", label=process, color=COLOURS[colour])
         axes.set_ylabel(label)
         axes.set_ylim(bottom=0)
     every[0].set_title("Soak: every process, looked at every 5 s")

@@ -59,10 +59,19 @@ def write(folder: Path, parts: Mapping[str, Result], *, audits: Sequence[Result]
 def number(value: object) -> str:
     """Writes a number for people."""
     if value is None:
-        return "not measured"
-    if isinstance(value, int) or (isinstance(value, float) and abs(value) >= 100):
+        return "–"
+    if isinstance(value, int) or (isinstance(value, float) and (abs(value) >= 100 or value.is_integer())):
         return f"{value:,.0f}"
     return f"{value:,.2f}" if isinstance(value, float) else str(value)
+
+
+def verdict(target: Result) -> str:
+    """Says whether a target is met."""
+    if target["figure"] is None:
+        return "not measured"
+    if not target["counts"]:
+        return "no: not at the load asked for"
+    return "yes" if target["met"] else "no"
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
@@ -94,7 +103,7 @@ def markdown(result: Result) -> Iterator[str]:
             item["figure"],
             f"{'≤' if item['at_most'] else '≥'} {number(item['target'])}",
             item["unit"],
-            "yes" if item["met"] else "no",
+            verdict(item),
         ]
         for item in result["targets"]
     ]
@@ -103,6 +112,7 @@ def markdown(result: Result) -> Iterator[str]:
     yield from _cpu(parts)
     yield from _latencies(parts)
     yield from _matrix(parts)
+    yield from _growth(parts)
 
 
 def _rounds(parts: Mapping[str, Result]) -> Iterator[str]:
@@ -124,6 +134,10 @@ def _cpu(parts: Mapping[str, Result]) -> Iterator[str]:
         spent |= {"bulk, ten sellers": one["ten_sellers"]["cpu_us"], "bulk, one seller": one["one_seller"]["cpu_us"]}
     for one in parts.get("singles", {}).get("rounds", [])[-1:]:
         spent |= one["cpu_us"]
+    for name, part in parts.items():
+        paced = part.get("paced", part)
+        if "cpu_us" in paced:
+            spent[name] = paced["cpu_us"]
     if not spent:
         return
     names = sorted({name for figures in spent.values() for name in figures} - set(PROCESSES_FIRST))
@@ -176,3 +190,25 @@ def _matrix(parts: Mapping[str, Result]) -> Iterator[str]:
         for cell in cells
     ]
     yield from table(("batch", "streams", "lines", "sellers", "a second", "message p50, ms", "CPU µs"), rows)
+
+
+def _growth(parts: Mapping[str, Result]) -> Iterator[str]:
+    """The points of growth."""
+    points = parts.get("growth", {}).get("points", [])
+    if not points:
+        return
+    yield "## Growth"
+    yield ""
+    rows = [
+        [
+            number(point["rows"]),
+            point["rate"],
+            point["load_data"],
+            point["message_ms"]["p50"],
+            point["message_ms"]["p99"],
+            point["cpu_us"].get("all"),
+        ]
+        for point in points
+    ]
+    names = ("rows", "issued a second", "LOAD DATA a second", "message p50, ms", "message p99, ms", "CPU µs an invoice")
+    yield from table(names, rows)

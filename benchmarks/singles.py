@@ -25,6 +25,8 @@ async def measure(bench: Bench) -> Result:
     await closed(bench, VERIFY_ONE, itertools.cycle(checks), WARM_UP_CALLS)
     rounds = []
     with echo.processes(len(bench.stack.servers)) as ports:
+        async with echo.behind_envoy(bench.stack, ports):  # they have started, and are warm as well
+            await closed(bench, ISSUE_ONE, await bench.requests(), WARM_UP_CALLS)
         for number in range(bench.plan.rounds):
             bench.progress.tell(f"round {number + 1} of {bench.plan.rounds}")
             async with bench.checked(audit=bench.plan.audit_rounds):
@@ -66,8 +68,9 @@ async def _round(bench: Bench, checks: list[bytes], ports: list[int]) -> Result:
     """The same number of calls to the servers and to the echo in their place."""
     await bench.settle()
     count = bench.plan.singles
+    requests = await bench.requests()
     bench.meter.start()
-    issue = await closed(bench, ISSUE_ONE, await bench.requests(), count)
+    issue = await closed(bench, ISSUE_ONE, requests, count)
     issue_spent = bench.meter.stop()
     bench.meter.start()
     verify = await closed(bench, VERIFY_ONE, itertools.cycle(checks), count)

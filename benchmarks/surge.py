@@ -46,11 +46,13 @@ async def measure(bench: Bench) -> Result:
         ]
         floods = [asyncio.create_task(run(order)) for order in orders]
         await asyncio.sleep(max(0.0, start_at - time.perf_counter()))
+        bench.meter.start()
         watched_s = 2 * plan.base_s + plan.surge_s
         verified, issued = await mixed.calls_of(
             bench, checks, rate=SINGLE_CALLS_A_S, duration_s=watched_s, watched=True
         )
         reports = await asyncio.gather(*floods)
+        spent = bench.meter.stop()
         await bench.settle()
     surge = range(math.ceil(plan.base_s), int(plan.base_s + plan.surge_s))
     during = _between([verified, issued], surge)
@@ -68,6 +70,7 @@ async def measure(bench: Bench) -> Result:
         "single_ms": during.summary(),
         "issue_ms": _between([issued], surge).summary(),
         "verify_ms": _between([verified], surge).summary(),
+        "cpu_us": spent.us_each(sum(report["items"] for report in reports), bench.meter.idle),
         "seconds": _seconds(verified, issued, reports),
         "bulk": [{name: value for name, value in report.items() if name != "seconds"} for report in reports],
         "words": (verified.words + issued.words).most_common(5),
@@ -100,7 +103,7 @@ def _seconds(verified: calls.Load, issued: calls.Load, reports: list[Result]) ->
     bulk_items: dict[int, int] = {}
     for report in reports:
         for second, items in report["seconds"]:
-            place = int(report["began"] + second - verified.began)
+            place = round(report["began"] - verified.began) + second
             bulk_items[place] = bulk_items.get(place, 0) + items
     return [
         {

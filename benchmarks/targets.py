@@ -43,17 +43,19 @@ class Target:
         return all(one["figures"].get(load, 0) >= least for one in parts[self.part]["rounds"])
 
     def report(self, parts: Parts) -> dict[str, object]:
-        """Sets the figure against the target."""
+        """Sets the figure against the target. `counts`: it was measured, and at the load the target speaks of."""
         figure = self.figure(parts)
-        met = figure is not None and self.counts(parts)
-        if figure is not None:
-            met = met and (figure <= self.target if self.at_most else figure >= self.target)
+        counts = figure is not None and self.counts(parts)
+        met = False
+        if figure is not None and counts:
+            met = figure <= self.target if self.at_most else figure >= self.target
         return {
             "name": self.name,
             "figure": None if figure is None else round(figure, 3),
             "target": round(self.target, 3),
             "unit": "ratio" if self.against else self.unit,
             "at_most": self.at_most,
+            "counts": counts,
             "met": met,
         }
 

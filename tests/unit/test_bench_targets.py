@@ -34,6 +34,7 @@ def test_a_ratio_is_the_median_of_the_ratios_of_its_rounds() -> None:
         "target": 0.5,
         "unit": "ratio",
         "at_most": False,
+        "counts": True,
         "met": True,
     }
 
