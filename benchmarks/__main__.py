@@ -71,7 +71,7 @@ async def run(
             progress.end()
         progress.begin("end")
         bench.require_semi_sync()
-        await bench.audit()
+        await bench.audit(sample=plan.audit_sample if plan.quick else None)
     finally:
         await bench.close()
     return found, bench.audits

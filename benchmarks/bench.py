@@ -26,7 +26,6 @@ NUMBERS: Final = 10**9  # of the range of each seller
 REGISTERED_AT_ONCE: Final = 16
 SETTLE_S: Final = 300.0  # the archive catches up within this
 SETTLE_LOOK_S: Final = 0.25
-ROUND_SAMPLE: Final = 50_000  # bodies recomputed after a round; all of them at the end
 ISSUE_ONE: Final = "/billow.issuance.v1.IssuanceService/IssueInvoice"
 VERIFY_ONE: Final = "/billow.verification.v1.VerificationService/VerifyInvoice"
 
@@ -151,7 +150,7 @@ class Bench:
         yield
         self.require_semi_sync()
         if audit:
-            await self.audit(sample=ROUND_SAMPLE)
+            await self.audit(sample=self.plan.audit_sample)
 
     def require_semi_sync(self) -> None:
         """Raises RuntimeError unless every commit waits for a replica (P1)."""

@@ -63,15 +63,27 @@ def free_port() -> int:
 
 @contextmanager
 def processes(count: int) -> Iterator[list[int]]:
-    """Runs so many echo processes inside the block; gives their ports."""
+    """Runs so many echo processes inside the block; gives their ports when they listen. Raises TimeoutError."""
     ports = [free_port() for _ in range(count)]
     running = [subprocess.Popen([sys.executable, "-m", "benchmarks.echo", str(port)]) for port in ports]
     try:
+        for port in ports:
+            _wait_listening(port)
         yield ports
     finally:
         for process in running:
             process.kill()
             process.wait()
+
+
+def _wait_listening(port: int) -> None:
+    give_up_at = time.monotonic() + SEEN_S
+    while time.monotonic() < give_up_at:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise TimeoutError(f"no echo listens on port {port}")
 
 
 @asynccontextmanager

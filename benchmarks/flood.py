@@ -19,7 +19,7 @@ import uvloop
 from benchmarks import loads
 from benchmarks.shapes import Shape, bodies, stream_messages
 
-START_S = 3.0  # Python and grpc are loaded within this, also of several processes at once
+START_S = 2.5  # Python and grpc are loaded within this, also of several processes at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Lengths of the loads. A short one keeps every load and shows that it works; its figures are rough."""
+    """Lengths of the loads. A short one keeps every load, though not every shape, and shows that it works; its figures are rough."""
 
     quick: bool
     idle_s: float  # over which the idle stack's CPU is measured
@@ -20,7 +20,7 @@ class Plan:
     open_s: float  # of each step of an open loop
     matrix_s: float  # of each cell
     matrix_repeats: int
-    matrix_sellers: int  # of the cell with many sellers
+    matrix_sellers: int  # of the cell with many sellers; a short run has none
     verifying_rounds: int
     checks: int  # of each kind of single verification
     mixed_s: float
@@ -29,6 +29,7 @@ class Plan:
     base_s: float  # before and after the surge
     surge_s: float
     audit_rounds: bool
+    audit_sample: int  # bodies recomputed by the audit of a round; when quick, by the one at the end
     rows: tuple[int, ...] = ()  # of the table, at which growth is measured
     growth_s: float = 30.0
     soak_s: float = 0.0
@@ -54,25 +55,27 @@ FULL: Final = Plan(
     base_s=15.0,
     surge_s=60.0,
     audit_rounds=True,
+    audit_sample=50_000,
 )
 QUICK: Final = Plan(
     quick=True,
     idle_s=1.0,
     rounds=3,
-    bulk_s=2.0,
+    bulk_s=1.5,
     one_seller_s=1.0,
-    verified=8_000,
+    verified=5_000,
     singles=1_000,
     open_s=1.0,
     matrix_s=0.5,
     matrix_repeats=1,
-    matrix_sellers=20,
+    matrix_sellers=1,
     verifying_rounds=1,
     checks=500,
     mixed_s=1.5,
-    paced_s=3.0,
-    drained=10_000,
+    paced_s=2.0,
+    drained=6_000,
     base_s=1.0,
     surge_s=10.0,
     audit_rounds=False,
+    audit_sample=10_000,
 )

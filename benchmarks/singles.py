@@ -25,8 +25,9 @@ async def measure(bench: Bench) -> Result:
     await closed(bench, VERIFY_ONE, itertools.cycle(checks), WARM_UP_CALLS)
     rounds = []
     with echo.processes(len(bench.stack.servers)) as ports:
-        async with echo.behind_envoy(bench.stack, ports):  # they have started, and are warm as well
-            await closed(bench, ISSUE_ONE, await bench.requests(), WARM_UP_CALLS)
+        for port in ports:  # the echo shall be warm as well
+            direct = calls.Caller(host="127.0.0.1", port=port, path=ISSUE_ONE, secret=bench.secret)
+            await direct.closed_loop(await bench.requests(), under_way=UNDER_WAY, calls=WARM_UP_CALLS)
         for number in range(bench.plan.rounds):
             bench.progress.tell(f"round {number + 1} of {bench.plan.rounds}")
             async with bench.checked(audit=bench.plan.audit_rounds):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import soak
+from benchmarks import matrix, soak
 from benchmarks.__main__ import APART, PARTS, arguments, chosen, plan_of
-from benchmarks.matrix import Cell, cells
+from benchmarks.matrix import Cell, full
 from benchmarks.plan import FULL, QUICK
 
 
@@ -33,12 +33,13 @@ def test_a_full_run_has_the_rounds_and_lengths_of_the_targets() -> None:
 
 
 def test_the_matrix_has_every_batch_size_with_every_number_of_streams() -> None:
-    grid = cells(many_sellers=1_000, quick=False)
+    grid = full(1_000)
     assert {(cell.batch_items, cell.streams) for cell in grid} >= {(i, s) for i in (100, 500, 1_000) for s in (1, 2, 8)}
     assert {cell.lines for cell in grid} == {1, 3, 20, 200}
     assert {cell.sellers for cell in grid} == {1, 10, 1_000}
     assert len(set(grid)) == len(grid)
-    assert Cell() in cells(many_sellers=50, quick=True)
+    assert Cell() in matrix.QUICK
+    assert set(matrix.QUICK) <= set(grid)
 
 
 def test_growth_of_memory_leaves_the_warm_up_out() -> None:
