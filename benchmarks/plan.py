@@ -8,7 +8,10 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Lengths of the loads. A short one keeps every load, though not every shape, and shows that it works; its figures are rough."""
+    """Lengths of the loads.
+
+    A short run keeps every load, though not every shape, and shows that it works; its figures are rough.
+    """
 
     quick: bool
     idle_s: float  # over which the idle stack's CPU is measured
