@@ -21,7 +21,7 @@ from benchmarks.latency import Latencies, merged
 TIMES: Final = 50
 OVER_CAPACITY: Final = 1.25
 SINGLE_CALLS_A_S: Final = 50.0
-SURGE_STREAMS: Final = 16  # of 8 messages under way each: more than the lanes of two servers hold
+SURGE_STREAMS: Final = 12  # of 8 messages under way each: more than the lanes of two servers hold
 SURGE_ITEMS: Final = 500
 BASE_ITEMS: Final = 25
 CHECKED: Final = 2_000

@@ -41,7 +41,7 @@ CUT_OFF: Final = Ending(NO_STATUS, words="cut off")
 def ending(block: bytes) -> Ending:
     """Reads a header block; anything that is no such block counts as cut off."""
     decoder = Decoder()
-    decoder.max_allowed_table_size = 0
+    decoder.max_allowed_table_size = decoder.header_table_size = 0  # Envoy says so in a connection's first block only
     try:
         headers = {bytes(name): bytes(value) for name, value in decoder.decode(block, raw=True)}
         status = int(headers.get(b"grpc-status", b"-1"))

@@ -48,6 +48,13 @@ def test_a_refusal_without_retry_info_is_a_failure() -> None:
     assert not ending(block(("grpc-status", "8"))).refused
 
 
+def test_a_later_block_of_a_connection_says_nothing_of_the_table() -> None:
+    first, later = block(("grpc-status", "14")), block(("grpc-status", "14"))[1:]
+    assert first[:1] == b"\x20"
+    assert later[:1] != b"\x20"
+    assert ending(first).status == ending(later).status == 14
+
+
 def test_another_status_is_no_refusal() -> None:
     error = BillowError(Reason.STORAGE_UNAVAILABLE, "away", retry_delay_ms=500)
     told = ending(block(("grpc-status", "14"), ("grpc-status-details-bin", details(error))))
