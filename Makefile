@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 TYPED := admin benchmarks clients/billow core demo press protos/generate.py server stack tests workers
 
-.PHONY: help setup demo up down status test lint proto bench bench-soak ci
+.PHONY: help setup demo up down status test lint proto bench bench-peers bench-soak ci
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ proto: setup ## Generate stubs and Envoy's descriptor set from protos/
 bench: setup ## Measure everything (QUICK=1: under two minutes; ONLY=bulk,surge: parts; ROWS=10_000_000: growth as well)
 	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[bench]'
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(ROWS),--rows $(ROWS))
+
+bench-peers: setup ## Tryton posting three-line invoices, in an environment of its own (SECONDS=20)
+	@$(BIN)/python -m benchmarks.peers.tryton --seconds $(or $(SECONDS),20)
 
 bench-soak: setup ## Half of the highest rate for 20 minutes, memory and descriptors watched (MINUTES=20)
 	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[bench]'
