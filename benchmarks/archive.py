@@ -18,7 +18,7 @@ WORKER: Final = "worker-1"
 async def measure(bench: Bench) -> dict[str, Any]:
     """Issues at the pace with the lag watched; then stops the worker, issues, starts it and watches it catch up."""
     await bulk.load(bench, await bench.shape(), duration_s=bulk.WARM_UP_S)
-    await bench.settle(always=True)
+    await bench.settle()
     async with bench.checked(audit=False):
         bench.progress.tell(f"{PACE:,}/s for {bench.plan.paced_s:.0f} s")
         paced = await _paced(bench)

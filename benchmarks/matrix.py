@@ -25,7 +25,7 @@ QUICK = (
     Cell(),
     Cell(batch_items=1_000),
     Cell(streams=8),
-    Cell(lines=200, batch_items=50),
+    Cell(lines=200, batch_items=20),
     Cell(sellers=1),
 )
 
@@ -36,7 +36,7 @@ def full(many_sellers: int) -> list[Cell]:
     Messages of long invoices hold fewer of them, as a caller's would: 500 of 200 lines are 10 MB.
     """
     grid = [Cell(batch_items=items, streams=count) for items in (100, 500, 1_000) for count in (1, 2, 8)]
-    grid += [Cell(lines=1), Cell(lines=20), Cell(lines=200, batch_items=50)]
+    grid += [Cell(lines=1), Cell(lines=20), Cell(lines=200, batch_items=20)]
     return grid + [Cell(sellers=sellers) for sellers in (1, many_sellers)]
 
 
