@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import statistics
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -11,6 +13,7 @@ import psutil
 from benchmarks import limits, loads
 from benchmarks.bench import Bench, require_whole
 from benchmarks.cpu import stack_pids
+from benchmarks.peers import naive
 from benchmarks.shapes import Shape
 
 STREAMS = 2
@@ -19,6 +22,7 @@ SELLERS = 10
 WARM_UP_S = 1.0
 MAXIMUM_S = 3.0  # of the burst that stands for the headline load where that was not asked for
 MIB = 1024 * 1024
+PEERS = Path(__file__).parent / "results" / "peers.json"
 
 Result = dict[str, Any]
 
@@ -88,4 +92,9 @@ async def _round(bench: Bench, number: int) -> Result:
         "redis_get": round(await limits.redis_get(bench.settings), 1),
         "object_put": round(await limits.object_put(bench.settings), 2),
     }
+    if bench.plan.naive_batches:
+        bench.progress.tell(f"round {number + 1}: the naive service")
+        figures["naive"] = round(await naive.measure_bulk(bench.settings, batches=bench.plan.naive_batches), 1)
+    if PEERS.exists():  # measured apart, by make bench-peers
+        figures["tryton_100"] = json.loads(PEERS.read_text())["rate_100"]
     return {"figures": figures, "ten_sellers": many, "one_seller": one}

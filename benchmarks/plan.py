@@ -18,6 +18,7 @@ class Plan:
     rounds: int
     bulk_s: float  # of the headline load
     one_seller_s: float
+    naive_batches: int  # messages of 500 to the naive service, a round; none when quick: it takes seconds for one
     verified: int  # invoices issued to be verified by stream, a round
     singles: int  # calls of each kind, a round
     open_s: float  # of each step of an open loop
@@ -44,6 +45,7 @@ FULL: Final = Plan(
     rounds=5,
     bulk_s=60.0,
     one_seller_s=20.0,
+    naive_batches=20,
     verified=120_000,
     singles=20_000,
     open_s=15.0,
@@ -66,6 +68,7 @@ QUICK: Final = Plan(
     rounds=3,
     bulk_s=1.0,
     one_seller_s=0.7,
+    naive_batches=0,
     verified=4_000,
     singles=800,
     open_s=0.7,

@@ -66,6 +66,14 @@ TARGETS: Final = (
     Target(
         name="bulk issuing of one seller against ten", part="bulk", load="issue_one_seller", against="issue", target=0.8
     ),
+    Target(name="bulk issuing against the naive service", part="bulk", load="issue", against="naive", target=5),
+    Target(
+        name="bulk issuing against Tryton posting 100 a transaction (measured apart)",
+        part="bulk",
+        load="issue",
+        against="tryton_100",
+        target=1_000,
+    ),
     Target(name="streamed verification", part="bulk", load="verify", target=60_000),
     Target(name="single issuing against the echo", part="singles", load="single_issue", against="echo", target=0.6),
     Target(
