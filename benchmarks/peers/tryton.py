@@ -30,6 +30,7 @@ PACKAGES: Final = (
     "trytond[PostgreSQL]>=8,<9",
     "trytond-account-invoice>=8,<9",
     "proteus>=8,<9",
+    "psycopg[binary]>=3.1,<4",  # the driver's C part: without it the peer would be slower than it has to be
 )
 DATABASE: Final = "peer"
 USER: Final = "tryton"

@@ -101,8 +101,7 @@ def issue(ids: dict[str, int], count: int) -> None:
                 lines=lines,
             )
         )
-    invoice_model.save(made)
-    invoice_model.update_taxes(made)
+    invoice_model.save(made)  # computes the taxes as well
     invoice_model.post(made)
 
 
