@@ -34,6 +34,8 @@ VIOLATIONS_MAX: Final = 100  # faults told of one invoice; more are counted, not
 
 # --- issuing ----------------------------------------------------------------------------------------------------
 COMMIT_ITEMS_MAX: Final = 1_000  # invoices of one transaction: bounds the time a number range stays locked
+# of one bulk transaction while single calls are around: they wait for its ranges, and for the loop's turns it takes
+COMMIT_ITEMS_BESIDE_MAX: Final = 250
 COMMIT_BYTES_MAX: Final = 12 * 1024 * 1024  # of prepared bodies: even incompressible ones fit a MEDIUMBLOB
 LANE_ITEMS_MAX: Final = 20_000  # invoices waiting in one lane of one process before new ones are refused
 # Transactions of one lane under way at once. More wait for each other's ranges and only make smaller batches: measured

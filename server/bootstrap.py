@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -175,17 +176,16 @@ async def _handlers(
     sellers = SellerDirectory(store=registry_store, wait_max_ms=wait_max_ms)
     issuing_store = MySQLIssuingStore(primary=writers.primary, now_us=now_us, away_wait_ms=wait_max_ms)
     issue_cache = RedisIssueCache(link=link, settings=config.redis, metrics=metrics)
-    lanes = [
-        Lane(name=name, store=issuing_store, cache=issue_cache, seller_tax_ids=sellers.tax_ids, metrics=metrics)
-        for name in ("interactive", "bulk")
-    ]
-    for lane in lanes:
+    make_lane = partial(Lane, store=issuing_store, cache=issue_cache, seller_tax_ids=sellers.tax_ids, metrics=metrics)
+    interactive = make_lane(name="interactive")
+    bulk = make_lane(name="bulk", beside=interactive)
+    for lane in (interactive, bulk):
         stack.push_async_callback(lane.close)
     authenticator = KeyAuthenticator(store=registry_store, wait_max_ms=wait_max_ms)
     stack.push_async_callback(authenticator.close)
 
     entries_cache = RedisVerificationCache(link=link, settings=config.redis, metrics=metrics)
-    issuing_service = IssuingService(interactive=lanes[0], bulk=lanes[1], wait_max_ms=wait_max_ms)
+    issuing_service = IssuingService(interactive=interactive, bulk=bulk, wait_max_ms=wait_max_ms)
     reading_service = ReadingService(
         primary=primary,
         replicas=replicas,

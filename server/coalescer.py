@@ -4,7 +4,7 @@ A lane has a bounded queue and LANE_COMMITS_MAX committers. A committer takes wh
 COMMIT_ITEMS_MAX items and COMMIT_BYTES_MAX bytes, and sees it through: there is no artificial wait, so a lone invoice
 goes at once and a crowd goes together. From the moment an item is accepted it belongs to the lane: a caller that goes
 away ends its waiting, never the writing. Two lanes, interactive and bulk, keep a flood of batches from delaying single
-calls.
+calls; while single calls come, the bulk lane also commits less at once, since both need the same number ranges.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from core.storage.ports import Draft, IssueCache, Issued, IssuingStore
 LOG = logging.getLogger(__name__)
 
 OVERLOAD_RETRY_MS = 500
+USED_S = 1.0  # a lane with work within this counts as in use
 Answer = Issued | BillowError
 
 
@@ -72,6 +73,7 @@ class Lane:
         cache: IssueCache,
         seller_tax_ids: Callable[[Sequence[int]], Mapping[int, str]],
         metrics: LaneMetrics,
+        beside: Lane | None = None,
         commits_max: int = limits.LANE_COMMITS_MAX,
         items_max: int = limits.LANE_ITEMS_MAX,
     ) -> None:
@@ -80,6 +82,8 @@ class Lane:
         self._cache = cache
         self._seller_tax_ids = seller_tax_ids
         self._metrics = metrics
+        self._beside = beside
+        self._used_at_s = -USED_S
         self._items_max = items_max
         self._items = 0  # waiting or under way
         self._queue: deque[tuple[_Group, int]] = deque()  # a group and how many of its drafts are taken
@@ -100,7 +104,9 @@ class Lane:
         if self._items + len(drafts) > self._items_max:
             words = f"{self._items} invoices are waiting already"
             raise BillowError(Reason.OVERLOADED, words, retry_delay_ms=OVERLOAD_RETRY_MS)
-        group = _Group(drafts, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        self._used_at_s = loop.time()
+        group = _Group(drafts, loop.create_future())
         self._items += len(drafts)
         self._metrics.queued(self.name, self._items)
         self._queue.append((group, 0))
@@ -124,14 +130,25 @@ class Lane:
             elif self._closed:
                 return
 
+    def used_lately(self) -> bool:
+        """Tells whether anything came within the last USED_S."""
+        return asyncio.get_running_loop().time() - self._used_at_s < USED_S
+
+    def _commit_items_max(self) -> int:
+        """How many items a commit may take now."""
+        if self._beside is not None and self._beside.used_lately():
+            return limits.COMMIT_ITEMS_BESIDE_MAX
+        return limits.COMMIT_ITEMS_MAX
+
     def _take(self) -> list[tuple[_Group, int, int]]:
         """Takes the next drafts off the queue, as (group, from, to); a large group may be cut."""
         slices: list[tuple[_Group, int, int]] = []
+        items_max = self._commit_items_max()
         items = size = 0
         while self._queue:
             group, start = self._queue.popleft()
             end = start
-            for draft in group.drafts[start : start + limits.COMMIT_ITEMS_MAX - items]:
+            for draft in group.drafts[start : start + items_max - items]:
                 size += len(draft.prepared)
                 if size > limits.COMMIT_BYTES_MAX and (items or end > start):
                     break

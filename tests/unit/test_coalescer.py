@@ -14,6 +14,7 @@ from core.storage.allocation import RangeState
 from core.storage.memory.issuing import MemoryIssuingStore
 from core.storage.memory.tables import MemoryTables
 from core.storage.ports import Draft, Issued
+from server import coalescer
 from server.coalescer import Answer, Lane
 
 SELLER, KIND = 7, 2
@@ -87,7 +88,9 @@ def issued(answer: Answer) -> Issued:
 class Bench:
     """A lane over the in-memory store."""
 
-    def __init__(self, *, numbers: int = 10_000, commits_max: int = 1, items_max: int = 5_000) -> None:
+    def __init__(
+        self, *, numbers: int = 10_000, commits_max: int = 1, items_max: int = 5_000, beside: Lane | None = None
+    ) -> None:
         state = RangeState(range_id=1, first_number=26_110_000_000_000_000_000, size=numbers, used=0)
         self.tables = MemoryTables(ranges={(SELLER, KIND): [state]})
         self.store = GatedStore(MemoryIssuingStore(tables=self.tables, now_us=lambda: 1_780_000_000_000_000))
@@ -99,6 +102,7 @@ class Bench:
             cache=self.cache,
             seller_tax_ids=lambda keys: dict.fromkeys(keys, ""),
             metrics=self.metrics,
+            beside=beside,
             commits_max=commits_max,
             items_max=items_max,
         )
@@ -115,6 +119,24 @@ async def bench() -> AsyncIterator[Bench]:
 async def settle() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
+
+
+async def test_a_lane_commits_less_at_once_while_the_one_beside_it_is_in_use(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bulk = Bench(beside=bench.lane)
+    for other in (bench, bulk):
+        other.store.gate.set()
+    batch = [draft(serial) for serial in range(600)]
+    await bulk.lane.issue(batch)
+    assert bulk.store.sizes == [600], "nobody is there yet"
+    await bench.lane.issue([draft(0)])
+    await bulk.lane.issue([draft(1_000 + serial) for serial in range(600)])
+    assert bulk.store.sizes[1:] == [250, 250, 100]
+    monkeypatch.setattr(coalescer, "USED_S", 0.0)  # that was long ago
+    await bulk.lane.issue([draft(2_000 + serial) for serial in range(600)])
+    assert bulk.store.sizes[4:] == [600]
+    await bulk.lane.close()
 
 
 async def test_what_gathers_behind_a_commit_is_committed_together(bench: Bench) -> None:
