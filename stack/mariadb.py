@@ -74,7 +74,7 @@ log_bin = {folder}/binlog/binlog
 log_slave_updates = ON
 binlog_format = ROW
 binlog_row_image = MINIMAL
-# the rows say it all: the text of the statements beside them is two thirds of the log (744 against 256 bytes an invoice)
+# the rows say it all: the statements beside them are two thirds of the log (744 against 256 bytes an invoice)
 binlog_annotate_row_events = OFF
 replicate_annotate_row_events = OFF
 binlog_cache_size = 1M
