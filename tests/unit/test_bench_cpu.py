@@ -30,11 +30,11 @@ def test_no_items_cost_nothing() -> None:
 def test_a_process_below_another_counts_unless_it_is_left_out() -> None:
     with psutil.Popen(["sh", "-c", "while :; do :; done"]) as child:
         try:
-            while sum(child.cpu_times()[:2]) < 0.1:
+            while sum(child.cpu_times()[:2]) < 0.2:
                 sum(range(1_000))
             own = psutil.Process()
             without = tree_cpu_s(own, without=frozenset({child.pid}))
-            assert tree_cpu_s(own) - without >= 0.1
+            assert tree_cpu_s(own) - without > 0.1  # the kernel counts in steps of 0.01 s: half is margin
         finally:
             child.kill()
 
