@@ -1,0 +1,1 @@
+"""Builds the services of a server process and their stores, one module a family, for server.bootstrap."""
