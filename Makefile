@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 TYPED := admin benchmarks clients/billow core demo press protos/generate.py server stack tests workers
 
-.PHONY: help setup demo up down status test lint proto bench bench-peers bench-soak ci
+.PHONY: help setup demo up down status test mutations lint proto bench bench-peers bench-soak ci
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ status: ## Show what is running
 
 test: setup ## Unit, contract and integration tests, against real servers
 	@$(BIN)/python -m pytest tests/unit tests/contract tests/integration
+
+mutations: setup ## Break each promise on purpose, in a copy, and see the tests notice (ONLY=P2,P7: some promises)
+	@$(BIN)/python -m tests.mutations --only "$(ONLY)"
 
 lint: setup ## ruff, mypy, import-linter, buf lint, buf breaking, stubs up to date
 	$(BIN)/ruff check .

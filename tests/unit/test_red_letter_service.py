@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,7 @@ from core import limits
 from core.domain.errors import BillowError, Reason
 from core.storage.ports import Issued, VerificationEntry
 from core.storage.red_letter_port import Answer, RedDraft
+from server.services.auth import Caller
 from server.services.red_letter import WAITING_MAX, RedLetterService, cut
 
 BLUE = "2" * 20
@@ -72,6 +74,12 @@ class Parts:
     def tax_ids(self, seller_keys: object) -> dict[int, str]:
         return {1: "S"}
 
+    async def invoice_of_any(self, number: str) -> tuple[object, object]:
+        return SimpleNamespace(issued=issued(draft())), SimpleNamespace(tenant_key=7)
+
+    async def read_body(self, stored: object) -> bytes:
+        return b"body"
+
 
 def service(parts: Parts, *, wait_max_ms: int = 10_000) -> RedLetterService:
     one: object = parts
@@ -122,6 +130,13 @@ async def test_refused_drafts_keep_their_place_and_faults_have_reasons() -> None
     (answer,) = await reds.issue([draft()])
     assert isinstance(answer, BillowError)
     assert answer.reason is Reason.INTERNAL
+
+
+async def test_another_tenants_invoice_looks_unknown() -> None:
+    reds = service(Parts())
+    owner, other = (Caller(tenant_key, "t", frozenset({"issue"}), "k") for tenant_key in (7, 8))
+    assert list(await reds.blues(owner, [BLUE])) == [BLUE]
+    assert await reds.blues(other, [BLUE]) == {}
 
 
 async def test_too_many_are_refused_early() -> None:
