@@ -1,0 +1,145 @@
+"""Processes killed, frozen, restarted in turn, added and taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from tests.chaos.faults.fault import Fault, Site
+
+KINDS = ("server", "worker", "envoy", "redis", "s3", "primary", "replica")
+PARTS = {"primary": "mysql", "replica": "mysql"}
+AFFECTS = {"worker": "archive", "s3": "archive", "redis": "verify"}
+TARGETS_S = {"server": 2.0, "redis": 0.0, "worker": None, "s3": 0.0}  # issuing goes on without worker and store
+
+
+def name_of(kind: str, site: Site) -> str:
+    """The process meant by a kind now."""
+    if kind == "primary":
+        return site.primary
+    if kind == "replica":
+        return site.random.choice(site.replicas())
+    return kind if kind in {"envoy", "redis", "s3"} else site.any_of(kind)
+
+
+class Kill(Fault):
+    """kill -9 of one process."""
+
+    breaks: ClassVar[str] = "the process is gone in the middle of what it did"
+    heals: ClassVar[str] = "the supervisor starts it again"
+
+    def __init__(self, kind: str) -> None:
+        self.name = f"kill {kind}"
+        self.parts = frozenset({PARTS.get(kind, kind)})
+        self.affects = AFFECTS.get(kind, "issue")
+        self.target_s = TARGETS_S.get(kind)
+        self.weight = 2
+        self._kind = kind
+
+    def begin(self, site: Site) -> None:
+        site.kill(name_of(self._kind, site))
+
+
+class KillAll(Fault):
+    """kill -9 of every process of a kind at once."""
+
+    breaks: ClassVar[str] = "nobody of that kind is left"
+    heals: ClassVar[str] = "the supervisor starts them again"
+
+    def __init__(self, kind: str) -> None:
+        self.name = f"kill every {kind}"
+        self.parts = frozenset({kind})
+        self.affects = AFFECTS.get(kind, "issue")
+        self.weight = 2
+        self._kind = kind
+
+    def begin(self, site: Site) -> None:
+        for name in site.names(self._kind):
+            site.kill(name)
+
+
+class Freeze(Fault):
+    """SIGSTOP, later SIGCONT: the process keeps its connections, says nothing, and comes back in the middle."""
+
+    breaks: ClassVar[str] = "the process hangs with its connections open"
+    heals: ClassVar[str] = "it goes on where it was: a zombie must not write"
+
+    def __init__(self, kind: str) -> None:
+        self.name = f"freeze {kind}"
+        self.parts = frozenset({PARTS.get(kind, kind)})
+        self.affects = AFFECTS.get(kind, "issue")
+        self.target_s = 0.0 if kind == "redis" else None
+        self.hold_s = (1.0, 12.0)
+        self.quick_hold_s = (1.0, 3.0)
+        self._kind = kind
+        self._name = ""
+
+    def begin(self, site: Site) -> None:
+        self._name = name_of(self._kind, site)
+        site.stack.pause(self._name)
+
+    def end(self, site: Site) -> None:
+        site.stack.resume(self._name)
+
+
+class LongFreeze(Freeze):
+    """A freeze of up to a minute, longer than every deadline and lease."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.name = f"freeze {kind} for long"
+        self.hold_s = (35.0, 60.0)
+        self.full_only = True
+
+
+class RollingRestart(Fault):
+    """Every server is drained and started anew, one after the other."""
+
+    name = "rolling restart of servers"
+    breaks: ClassVar[str] = "connections are drained and moved"
+    heals: ClassVar[str] = "by itself: a release looks like this"
+    parts = frozenset({"server"})
+    target_s = 0.0
+
+    def begin(self, site: Site) -> None:
+        for name in site.names("server"):
+            site.stack.restart(name)
+
+
+class RollingWorkers(RollingRestart):
+    """Every worker is restarted in turn."""
+
+    name = "rolling restart of workers"
+    parts = frozenset({"worker"})
+    affects = "archive"
+
+    def begin(self, site: Site) -> None:
+        for name in site.names("worker"):
+            site.stack.restart(name)
+
+
+class Scale(Fault):
+    """One more server and worker, later one less."""
+
+    name = "scale up and down"
+    breaks: ClassVar[str] = "processes come and go while calls are under way"
+    heals: ClassVar[str] = "by itself"
+    parts = frozenset({"server", "worker"})
+    hold_s = (2.0, 6.0)
+    quick_hold_s = (0.5, 1.0)
+    target_s = 0.0
+
+    def begin(self, site: Site) -> None:
+        site.stack.scale(servers=len(site.names("server")) + 1, workers=len(site.names("worker")) + 1)
+
+    def end(self, site: Site) -> None:
+        site.stack.scale(servers=len(site.names("server")) - 1, workers=len(site.names("worker")) - 1)
+
+
+def faults() -> Iterable[Fault]:
+    """One of each."""
+    yield from (Kill(kind) for kind in KINDS)
+    yield from (KillAll(kind) for kind in ("server", "worker"))
+    yield from (Freeze(kind) for kind in KINDS)
+    yield from (LongFreeze(kind) for kind in ("server", "primary"))
+    yield from (RollingRestart(), RollingWorkers(), Scale())
