@@ -121,6 +121,24 @@ def scale(stack: Stack, sizes: tuple[str, ...]) -> None:
     click.echo(f"{options.server_count} servers, {options.worker_count} workers")
 
 
+@main.command()
+@click.option("--kill/--ask", default=True, show_default=True, help="SIGKILL the primary, or tell it to stop writing.")
+@click.option("--unreachable", is_flag=True, help="Leave the primary alone, as if it could not be reached.")
+@click.pass_obj
+def failover(stack: Stack, kill: bool, unreachable: bool) -> None:
+    """Make the most advanced replica the primary. The old one stays outside until it rejoins."""
+    click.echo(f"{stack.failover(kill=kill, reachable=not unreachable)} is the primary")
+
+
+@main.command()
+@click.argument("name")
+@click.pass_obj
+def rejoin(stack: Stack, name: str) -> None:
+    """Bring database node NAME back as a replica."""
+    stack.rejoin(name)
+    click.echo(f"{name} follows {stack.state.primary}")
+
+
 @main.command("doctor")
 @click.pass_obj
 def show_doctor(stack: Stack) -> None:

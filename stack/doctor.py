@@ -31,6 +31,7 @@ def examine(run_dir: Path) -> list[Finding]:
     binaries: list[tuple[str, Callable[[], str]]] = [
         ("mariadbd", lambda: mariadb.binary("mariadbd")),
         ("mariadb-install-db", lambda: mariadb.binary("mariadb-install-db")),
+        ("mariadb-backup", lambda: mariadb.binary("mariadb-backup")),
         ("redis-server", cache.binary),
         ("weed", seaweed.binary),
         ("envoy", edge.binary),

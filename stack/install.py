@@ -32,6 +32,7 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROGRAMS = (
     ("mariadbd", "mariadb-server"),
     ("mariadb-install-db", "mariadb-server"),
+    ("mariadb-backup", "mariadb-backup"),  # a returning database node that has gone its own way becomes a copy
     ("redis-server", "redis-server"),
     ("setpriv", "util-linux"),
     ("pdftotext", "poppler-utils"),  # tests read PDFs with it

@@ -1,6 +1,6 @@
-"""MariaDB: two equal nodes, one of them the primary, joined by lossless semi-synchronous replication (P1).
+"""MariaDB: equal nodes, one of them the primary, joined by lossless semi-synchronous replication (P1).
 
-Both nodes run the same configuration but for role.cnf, so that they can change places. What makes an acknowledged
+All nodes run the same configuration but for role.cnf, so that they can change places. What makes an acknowledged
 commit durable is in COMMON and ROLES; no option of the stack changes it.
 """
 
@@ -10,12 +10,10 @@ import os
 import shutil
 import socket
 import subprocess
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pymysql
 import pymysql.cursors
@@ -27,7 +25,6 @@ from stack.supervision import Program
 
 DATABASE: Final = "billow"
 CONNECT_S: Final = 5
-REPLICATION_S: Final = 20.0
 SERVER_IDS: Final = {node: number for number, node in enumerate(NODES, 1)}
 
 # Why each line is as it is: stack/README.md.
@@ -91,9 +88,14 @@ slave_net_timeout = 10
 !include {folder}/role.cnf
 """
 WAIT_MS: Final = 4_294_967_295_000  # 136 years: waiting for a replica never turns into going on without one
+_PRIMARY: Final = "[mariadbd]\nrpl_semi_sync_master_enabled = ON\nrpl_semi_sync_slave_enabled = OFF\nread_only = "
+_REPLICA: Final = "[mariadbd]\nrpl_semi_sync_master_enabled = OFF\nrpl_semi_sync_slave_enabled = ON\nread_only = ON\n"
 ROLES: Final = {
-    "primary": "[mariadbd]\nread_only = OFF\nrpl_semi_sync_master_enabled = ON\nrpl_semi_sync_slave_enabled = OFF\n",
-    "replica": "[mariadbd]\nread_only = ON\nrpl_semi_sync_master_enabled = OFF\nrpl_semi_sync_slave_enabled = ON\n",
+    "primary": f"{_PRIMARY}OFF\n",
+    "waiting": f"{_PRIMARY}ON\n",  # a primary without replicas that takes no writes while the first one is copied
+    "replica": _REPLICA,
+    # follows nobody yet; at its start it cuts off what of its binary log no replica has confirmed
+    "outside": f"{_REPLICA}skip_slave_start = ON\nloose_init_rpl_role = SLAVE\n",
 }
 # Not in the binary log: each node keeps its own users, so that creating them waits for no replica.
 USERS: Final = """\
@@ -113,18 +115,16 @@ GRANT REPLICATION SLAVE ON *.* TO 'billow_repl'@'127.0.0.1';
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicationStatus:
-    """How the two nodes stand to each other."""
+def role(state: State, node: str) -> str:
+    """The role of a node: one of ROLES."""
+    if node == state.primary:
+        return "primary"
+    return "outside" if node in state.outside else "replica"
 
-    semi_sync: bool  # the primary waits for a replica before it acknowledges
-    wait_point: str
-    replicas: int  # replicas whose receipts count
-    running: bool  # the replica receives and applies
-    lag_s: int | None  # None: unknown
-    error: str
-    primary_gtid: str
-    replica_gtid: str
+
+def write_role(folder: RunFolder, node: str, role: str) -> None:
+    """Writes the part of a node's configuration that says what it is. Takes effect at its next start."""
+    write(folder.mysql(node) / "role.cnf", ROLES[role])
 
 
 def write_config(folder: RunFolder, state: State, node: str) -> None:
@@ -142,7 +142,7 @@ def write_config(folder: RunFolder, state: State, node: str) -> None:
         pool_mib=state.options.primary_pool_mib if is_primary else state.options.replica_pool_mib,
     )
     write(place / "my.cnf", text)
-    write(place / "role.cnf", ROLES["primary" if is_primary else "replica"])
+    write_role(folder, node, role(state, node))
     write(place / "users.sql", USERS.format(**state.secrets), mode=0o600)
 
 
@@ -163,12 +163,12 @@ def binary(name: str) -> str:
     return path
 
 
-def create_data(folder: RunFolder) -> None:
-    """Makes the data folders of both nodes, the same ones; blocks for about 1.5 s. Those that are there are kept.
+def create_data(folder: RunFolder, nodes: Sequence[str]) -> None:
+    """Makes the data folders of the nodes, the same ones; blocks for about 1.5 s. Those that are there are kept.
 
     A folder appears under its name only when it is complete, so an interrupted first start is simply repeated.
     """
-    missing = [folder.mysql(node) / "data" for node in NODES if not (folder.mysql(node) / "data").exists()]
+    missing = [folder.mysql(node) / "data" for node in nodes if not (folder.mysql(node) / "data").exists()]
     if not missing:
         return
     fresh = folder.root / "mysql-new"
@@ -196,7 +196,9 @@ def create_data(folder: RunFolder) -> None:
 
 
 @contextmanager
-def root(folder: RunFolder, state: State, node: str) -> Iterator[pymysql.cursors.DictCursor]:
+def root(
+    folder: RunFolder, state: State, node: str, *, read_s: int = CONNECT_S
+) -> Iterator[pymysql.cursors.DictCursor]:
     """Lends a cursor of the node's root user over its socket, autocommit on. Raises pymysql.err.MySQLError."""
     connection: pymysql.Connection[pymysql.cursors.DictCursor] = pymysql.connect(
         unix_socket=str(folder.mysql(node) / "mariadb.sock"),
@@ -204,7 +206,7 @@ def root(folder: RunFolder, state: State, node: str) -> Iterator[pymysql.cursors
         password=state.secrets["mysql_root"],
         autocommit=True,
         connect_timeout=CONNECT_S,
-        read_timeout=CONNECT_S,
+        read_timeout=read_s,
         cursorclass=pymysql.cursors.DictCursor,
         defer_connect=True,
     )
@@ -235,74 +237,7 @@ def answers(folder: RunFolder, state: State, node: str) -> bool:
     return True
 
 
-def join(folder: RunFolder, state: State) -> None:
-    """Makes the replica follow the primary and waits until the primary counts it; does nothing when it already does.
-
-    Raises StackError when replication stands still.
-    """
-    with root(folder, state, state.replica) as cursor:
-        cursor.execute("SHOW SLAVE STATUS")
-        if not cursor.fetchall():
-            cursor.execute(
-                "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = %s, MASTER_USER = 'billow_repl', "
-                "MASTER_PASSWORD = %s, MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, "
-                "MASTER_HEARTBEAT_PERIOD = 2",
-                (state.ports[state.primary], state.secrets["mysql_replication"]),
-            )
-            cursor.execute("START SLAVE")
-        else:
-            _follow_new_port(cursor, state)
-    deadline = time.monotonic() + REPLICATION_S
-    while True:
-        status = replication(folder, state)
-        if status.running and status.semi_sync and status.replicas >= 1:
-            return
-        if time.monotonic() > deadline:
-            raise StackError(f"the replica does not follow the primary: {status}")
-        time.sleep(0.05)
-
-
-def _follow_new_port(cursor: pymysql.cursors.DictCursor, state: State) -> None:
-    """Points the replica at the primary's port if that has changed, and at its password; starts it if it stands."""
-    cursor.execute("SHOW SLAVE STATUS")
-    row: dict[str, Any] = cursor.fetchall()[0]
-    if row["Master_Port"] == state.ports[state.primary] and row["Slave_SQL_Running"] == "Yes":
-        return
-    cursor.execute("STOP SLAVE")
-    cursor.execute(
-        "CHANGE MASTER TO MASTER_PORT = %s, MASTER_PASSWORD = %s, MASTER_USE_GTID = slave_pos",
-        (state.ports[state.primary], state.secrets["mysql_replication"]),
-    )
-    cursor.execute("START SLAVE")
-
-
-def replication(folder: RunFolder, state: State) -> ReplicationStatus:
-    """Asks both nodes how replication stands. Raises StackError when one does not answer."""
-    try:
-        with root(folder, state, state.primary) as cursor:
-            primary = _variables(cursor, "STATUS", "rpl_semi_sync_master%")
-            primary |= _variables(cursor, "VARIABLES", "rpl_semi_sync_master%")
-            primary |= _variables(cursor, "VARIABLES", "gtid_binlog_pos")
-        with root(folder, state, state.replica) as cursor:
-            cursor.execute("SHOW SLAVE STATUS")
-            rows: Any = cursor.fetchall()
-            replica_gtid = _variables(cursor, "VARIABLES", "gtid_slave_pos")["gtid_slave_pos"]
-    except (pymysql.err.MySQLError, OSError) as error:
-        raise StackError(f"a database node does not answer: {error}") from error
-    row: dict[str, Any] = rows[0] if rows else {}
-    return ReplicationStatus(
-        semi_sync=primary["rpl_semi_sync_master_status"] == "ON" and primary["rpl_semi_sync_master_enabled"] == "ON",
-        wait_point=primary["rpl_semi_sync_master_wait_point"],
-        replicas=int(primary["rpl_semi_sync_master_clients"]),
-        running=row.get("Slave_IO_Running") == "Yes" and row.get("Slave_SQL_Running") == "Yes",
-        lag_s=row.get("Seconds_Behind_Master"),
-        error=row.get("Last_IO_Error") or row.get("Last_SQL_Error") or "",
-        primary_gtid=primary["gtid_binlog_pos"],
-        replica_gtid=replica_gtid,
-    )
-
-
-def _variables(cursor: pymysql.cursors.DictCursor, kind: str, pattern: str) -> dict[str, str]:
+def variables(cursor: pymysql.cursors.DictCursor, kind: str, pattern: str) -> dict[str, str]:
     """Returns the global variables or the status counters whose names match, by name in lower case."""
     cursor.execute(f"SHOW GLOBAL {kind} LIKE %s", (pattern,))
     return {row["Variable_name"].lower(): row["Value"] for row in cursor.fetchall()}

@@ -37,6 +37,7 @@ class StackOptions:
     workers: int = 1
     webs: int = 1  # of downloads and pages; they run where Envoy does
     parts: frozenset[str] = ALL_PARTS
+    replicas: int = 1  # of the database; with two, a commit is acknowledged although one of them is away
     primary_pool_mib: int = 512
     replica_pool_mib: int = 256
     redis_max_mib: int = 256
@@ -52,6 +53,8 @@ class StackOptions:
         for name, least in (("servers", 0), ("workers", 0), ("webs", 0), ("envoy_threads", 1)):
             if not least <= getattr(self, name) <= PROCESSES_MAX:
                 raise StackError(f"{name} must be {least} to {PROCESSES_MAX}")
+        if self.replicas not in (1, 2):
+            raise StackError("replicas must be 1 or 2")
         for name in ("primary_pool_mib", "replica_pool_mib", "redis_max_mib"):
             if getattr(self, name) < 16:
                 raise StackError(f"{name} must be at least 16")

@@ -18,6 +18,7 @@ from stack.options import StackError
 USUAL: Final[Mapping[str, int]] = {
     "mysql-1": 13306,
     "mysql-2": 13307,
+    "mysql-3": 13308,
     "redis": 16379,
     "s3": 18333,
     "s3-grpc": 18334,

@@ -16,7 +16,7 @@ def render(folder: RunFolder, state: State) -> str:
     tables: dict[str, dict[str, object]] = {
         "mysql": {
             "primary": f"127.0.0.1:{state.ports[state.primary]}",
-            "replicas": [f"127.0.0.1:{state.ports[state.replica]}"],
+            "replicas": [f"127.0.0.1:{state.ports[node]}" for node in state.others],
             "user": "billow",
             "password": state.secrets["mysql_app"],
             "admin_user": "billow_admin",

@@ -14,7 +14,7 @@ from stack.options import RunFolder, StackError, StackOptions
 
 SECRET_BYTES = 24
 SECRETS = ("mysql_root", "mysql_app", "mysql_admin", "mysql_replication", "redis", "s3_app", "s3_admin")
-NODES = ("mysql-1", "mysql-2")
+NODES = ("mysql-1", "mysql-2", "mysql-3")  # the last one runs with two replicas only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,11 +25,27 @@ class State:
     ports: Mapping[str, int] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     primary: str = NODES[0]
+    outside: tuple[str, ...] = ()  # nodes that a failover left behind, until they rejoin
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Every database node of the stack."""
+        return NODES[: 1 + self.options.replicas]
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Every database node but the primary."""
+        return tuple(node for node in self.nodes if node != self.primary)
+
+    @property
+    def replicas(self) -> tuple[str, ...]:
+        """The nodes that follow the primary."""
+        return tuple(node for node in self.others if node not in self.outside)
 
     @property
     def replica(self) -> str:
-        """The node that is not the primary."""
-        return next(node for node in NODES if node != self.primary)
+        """The first node that is not the primary."""
+        return self.others[0]
 
 
 def load(folder: RunFolder) -> State | None:
@@ -42,6 +58,7 @@ def load(folder: RunFolder) -> State | None:
             ports=table["ports"],
             secrets=table["secrets"],
             primary=table["primary"],
+            outside=tuple(table.get("outside", ())),
         )
     except FileNotFoundError:
         return None
@@ -57,6 +74,7 @@ def save(folder: RunFolder, state: State) -> None:
         "ports": dict(state.ports),
         "secrets": dict(state.secrets),
         "primary": state.primary,
+        "outside": list(state.outside),
     }
     write(folder.state, json.dumps(table, indent=2), mode=0o600)
     write(folder.ports, json.dumps(dict(state.ports), indent=2) + "\n")

@@ -13,8 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from stack import loopback, platform_processes, processes
-from stack.mariadb import ReplicationStatus
+from stack.mariadb import role
 from stack.options import StackError
+from stack.replication import ReplicationStatus
 from stack.state import NODES, State
 from stack.system import Stack
 
@@ -117,7 +118,7 @@ def collect(stack: Stack) -> Report:
     return Report(
         run_dir=str(stack.folder.root),
         processes=sorted(rows, key=_order),
-        replication=_replication(stack, known),
+        replication=_replication(stack, state, known),
         figures=_figures(figures_before, figures_after, window_s),
     )
 
@@ -152,13 +153,13 @@ def _replication_text(status: ReplicationStatus) -> str:
     running = "[green]running[/]" if status.running else f"[red]stopped[/] {status.error}"
     lag = "unknown" if status.lag_s is None else f"{status.lag_s} s"
     return (
-        f"replication {running}, semi-sync {semi_sync} ({status.wait_point}, {status.replicas} replica), lag {lag}, "
+        f"replication {running}, semi-sync {semi_sync} ({status.wait_point}, replicas: {status.replicas}), lag {lag}, "
         f"GTID {status.primary_gtid or '-'} → {status.replica_gtid or '-'}"
     )
 
 
-def _replication(stack: Stack, known: Iterable[str]) -> ReplicationStatus | None:
-    if not set(NODES) <= set(known):
+def _replication(stack: Stack, state: State, known: Iterable[str]) -> ReplicationStatus | None:
+    if not set(state.nodes) <= set(known):
         return None
     try:
         return stack.replication()
@@ -196,7 +197,7 @@ def _figures(before: Mapping[str, list[float]], after: Mapping[str, list[float]]
 def _role(state: State, name: str) -> str:
     if name not in NODES:
         return ""
-    return "primary" if name == state.primary else "replica"
+    return role(state, name)
 
 
 def _order(row: ProcessRow) -> tuple[int, str, int]:

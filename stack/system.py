@@ -14,11 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from core.settings import Address
 from stack import cache, edge, health, mail, mariadb, platform_processes, ports, processes, seaweed, settings, state
+from stack.addresses import Addresses
+from stack.failover import Failover
 from stack.health import HEALTHY_S, Together, Waiter
 from stack.options import DEFAULT_RUN_DIR, RunFolder, StackError, StackOptions
 from stack.progress import Progress, Silent
+from stack.replication import ReplicationStatus, join, replication
 from stack.state import NODES, State
 from stack.supervision import ProcessState, Program, Supervisor
 
@@ -26,7 +28,7 @@ STOP_S: Final = 40.0
 DRAIN_SEEN_S: Final = 0.1  # Envoy reads a changed endpoint file within this time; 1 ms was measured
 
 
-class Stack:
+class Stack(Addresses):
     """A stack in one run folder. All methods block; those that start or wait raise StackError with what failed.
 
     As a context manager it is up inside the block and down after it, and ends with the calling thread should that be
@@ -38,7 +40,7 @@ class Stack:
         self, *, run_dir: Path = DEFAULT_RUN_DIR, options: StackOptions | None = None, progress: Progress | None = None
     ) -> None:
         """`options`: default those of the last start in this folder, or else the usual ones."""
-        self.folder = RunFolder(run_dir.resolve())
+        super().__init__(RunFolder(run_dir.resolve()))
         self._options = options
         self._progress = progress or Silent()
         self._supervisor = Supervisor(self.folder)
@@ -57,55 +59,6 @@ class Stack:
     def with_options(self, options: StackOptions) -> Stack:
         """Returns the same stack, to be brought to other options by `up`."""
         return Stack(run_dir=self.folder.root, options=options, progress=self._progress)
-
-    # --- addresses ----------------------------------------------------------------------------------------------
-
-    @property
-    def state(self) -> State:
-        """What the stack remembers; raises StackError before the first start."""
-        found = state.load(self.folder)
-        if found is None:
-            raise StackError(f"no stack has been started in {self.folder.root}")
-        return found
-
-    @property
-    def config_path(self) -> Path:
-        """The settings file for servers, workers and billow-admin."""
-        return self.folder.settings
-
-    @property
-    def mysql_primary(self) -> Address:
-        """The database that takes writes."""
-        return mariadb.address(self.state, self.state.primary)
-
-    @property
-    def mysql_replica(self) -> Address:
-        """The database that follows."""
-        return mariadb.address(self.state, self.state.replica)
-
-    @property
-    def redis_url(self) -> str:
-        """The cache, with its password."""
-        return cache.url(self.state)
-
-    @property
-    def s3_endpoint(self) -> str:
-        """The object store's URL; keys are in the settings file."""
-        return seaweed.endpoint(self.state)
-
-    @property
-    def envoy(self) -> Address:
-        """The edge: gRPC, gRPC-Web and JSON on one port."""
-        return self.address("envoy")
-
-    @property
-    def servers(self) -> list[Address]:
-        """Each server process's own gRPC port."""
-        return [self.address(name) for name in platform_processes.server_names(self.state.options)]
-
-    def address(self, port_name: str) -> Address:
-        """Where something listens: any name in ports.json, for example "envoy-admin" or "server-1-metrics"."""
-        return Address(host="127.0.0.1", port=self.state.ports[port_name])
 
     # --- the whole ----------------------------------------------------------------------------------------------
 
@@ -163,7 +116,7 @@ class Stack:
         """Every process of the stack, in the order of their start."""
         programs = []
         if "mysql" in current.options.parts:
-            programs += [mariadb.program(self.folder, node) for node in NODES]
+            programs += [mariadb.program(self.folder, node) for node in current.nodes]
         if "redis" in current.options.parts:
             programs.append(cache.program(self.folder))
         if "s3" in current.options.parts:
@@ -177,7 +130,7 @@ class Stack:
 
     def _write_configs(self, current: State) -> None:
         """Writes every configuration file."""
-        for node in NODES:
+        for node in current.nodes:
             mariadb.write_config(self.folder, current, node)
         cache.write_config(self.folder, current)
         seaweed.write_config(self.folder, current)
@@ -217,15 +170,18 @@ class Stack:
         self._together.run(steps)
 
     def _start_mysql(self, current: State) -> None:
-        """Starts both nodes, joins them and brings the schema up to date."""
-        if not all((self.folder.mysql(node) / "data").exists() for node in NODES):
+        """Starts the nodes, joins them, those outside too, and brings the schema up to date."""
+        if not all((self.folder.mysql(node) / "data").exists() for node in current.nodes):
             with self._progress.step("new databases"):
-                mariadb.create_data(self.folder)
-        self._supervisor.start(NODES)
-        for node in NODES:
+                mariadb.create_data(self.folder, current.nodes)
+        inside = [node for node in current.nodes if node not in current.outside]
+        self._supervisor.start(inside)
+        for node in inside:
             self._waiter.wait(current, node)
         with self._progress.step("replication"):
-            mariadb.join(self.folder, current)
+            join(self.folder, current)
+        for node in current.outside:
+            current = self._failover().rejoin(current, node)
         applied = self.folder.mysql(current.primary) / "schema.sha256"
         digest = platform_processes.migrations_digest()
         known = applied.exists() and applied.read_text() == digest and mariadb.has_schema(self.folder, current)
@@ -371,9 +327,30 @@ class Stack:
         """Waits until a process is well, restarts included; raises StackError after the timeout."""
         self._waiter.wait(self.state, name, timeout_s=timeout_s, patient=True)
 
-    def replication(self) -> mariadb.ReplicationStatus:
-        """How the two databases stand to each other."""
-        return mariadb.replication(self.folder, self.state)
+    # --- the database -------------------------------------------------------------------------------------------
+
+    def replication(self) -> ReplicationStatus:
+        """How the databases stand to each other."""
+        return replication(self.folder, self.state)
+
+    def failover(self, *, kill: bool = True, reachable: bool = True) -> str:
+        """Fences the primary, promotes the most advanced replica and returns its name; see stack/failover.py.
+
+        `kill`: the primary ends by SIGKILL and stays away; otherwise it is told to take no more writes. Not
+        `reachable`: it is left alone, alive, as one that is cut off; its replicas leave it first.
+        """
+        with self._lock():
+            self._together.failed.clear()
+            return self._failover().failover(self.state, kill=kill, reachable=reachable).primary
+
+    def rejoin(self, name: str) -> None:
+        """Brings a node back as a replica, without what it had committed and nobody else has received."""
+        with self._lock():
+            self._together.failed.clear()
+            self._failover().rejoin(self.state, name)
+
+    def _failover(self) -> Failover:
+        return Failover(folder=self.folder, supervisor=self._supervisor, waiter=self._waiter, progress=self._progress)
 
     def _require_running(self) -> None:
         if not self._supervisor.alive():

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from stack import StackError, doctor, install, processes, status
-from stack.mariadb import ReplicationStatus
+from stack.replication import ReplicationStatus
 from stack.status import Figure, ProcessRow, Report
 
 SLEEPER = [sys.executable, "-c", "import sys, time; print('ready', flush=True); time.sleep(600)"]
