@@ -34,7 +34,7 @@ class CollectionHandlers:
     async def ListReceivedInvoices(
         self, request: collection_pb2.ListReceivedInvoicesRequest, call: Call
     ) -> collection_pb2.ListReceivedInvoicesResponse:
-        """Reads a page."""
+        """Reads a page. Round trips: 1 primary, 1 replica."""
         found = await self._collection.list_received(
             call.caller,
             buyer_tax_id=request.buyer_tax_id,
@@ -49,7 +49,7 @@ class CollectionHandlers:
     async def StreamReceivedInvoices(
         self, request: collection_pb2.StreamReceivedInvoicesRequest, call: Call
     ) -> AsyncGenerator[collection_pb2.StreamReceivedInvoicesResponse, None]:
-        """Follows a buyer's sequence."""
+        """Follows a buyer's sequence. Round trips: 1 primary, 1 replica a look."""
         position = request.after_position
         subscription = self._collection.subscribe(call.caller, buyer_tax_id=request.buyer_tax_id, after=position)
         async with aclosing(subscription):
@@ -62,7 +62,7 @@ class CollectionHandlers:
     async def GetReceivedInvoice(
         self, request: collection_pb2.GetReceivedInvoiceRequest, call: Call
     ) -> collection_pb2.GetReceivedInvoiceResponse:
-        """Reads one received invoice."""
+        """Reads one received invoice. Round trips: 2 primary, 2 replica."""
         found = await self._received.get(call.caller, request.number)
         issued, red_total_minor = found.row.issued, found.row.red_total_minor
         return collection_pb2.GetReceivedInvoiceResponse(

@@ -23,7 +23,10 @@ class DocumentHandlers:
     async def GetDocument(  # noqa: N802 (the contract's name)
         self, request: document_pb2.GetDocumentRequest, call: Call
     ) -> document_pb2.GetDocumentResponse:
-        """Reads or renders a document."""
+        """Reads or renders a document.
+
+        Round trips: 1 replica, 1 objects when it is kept; else those of GetInvoice and 2 to the objects.
+        """
         found = await self._documents.get_document(call.caller, number=request.number, format_name=request.format)
         return document_pb2.GetDocumentResponse(
             content=found.content,
@@ -37,7 +40,10 @@ class DocumentHandlers:
     async def CreateDownloadLink(  # noqa: N802 (the contract's name)
         self, request: document_pb2.CreateDownloadLinkRequest, call: Call
     ) -> document_pb2.CreateDownloadLinkResponse:
-        """Makes a link to a document."""
+        """Makes a link to a document.
+
+        Round trips: 1 replica, 1 objects when the document is kept; else as GetDocument.
+        """
         made = await self._links.create(
             call.caller, number=request.number, format_name=request.format, lifetime_s=request.lifetime_s
         )

@@ -31,7 +31,7 @@ class EntryHandlers:
     async def EnterInvoices(
         self, request: entry_pb2.EnterInvoicesRequest, call: Call
     ) -> entry_pb2.EnterInvoicesResponse:
-        """Enters a batch."""
+        """Enters a batch. Round trips: 9 primary."""
         check_batch(len(request.entries), "entries")
         answers = await self._entries.change(call.caller, [entries.entering(item) for item in request.entries])
         return entry_pb2.EnterInvoicesResponse(results=entries.results(answers, call.request_id))
@@ -39,13 +39,13 @@ class EntryHandlers:
     async def WithdrawEntries(
         self, request: entry_pb2.WithdrawEntriesRequest, call: Call
     ) -> entry_pb2.WithdrawEntriesResponse:
-        """Withdraws a batch."""
+        """Withdraws a batch. Round trips: 9 primary."""
         check_batch(len(request.withdrawals), "withdrawals")
         answers = await self._entries.change(call.caller, [entries.withdrawing(item) for item in request.withdrawals])
         return entry_pb2.WithdrawEntriesResponse(results=entries.results(answers, call.request_id))
 
     async def GetEntry(self, request: entry_pb2.GetEntryRequest, call: Call) -> entry_pb2.GetEntryResponse:
-        """Reads an entry with its history."""
+        """Reads an entry with its history. Round trips: 2 primary."""
         found, history = await self._entries.get(call.caller, request.number)
         return entry_pb2.GetEntryResponse(entry=entries.entry(found), history=[entries.entry(item) for item in history])
 
@@ -57,7 +57,7 @@ class TaxIdHandlers:
         self._tax_ids = tax_ids
 
     async def ClaimTaxId(self, request: tax_ids_pb2.ClaimTaxIdRequest, call: Call) -> tax_ids_pb2.ClaimTaxIdResponse:
-        """Claims an id."""
+        """Claims an id. Round trips: 2 primary."""
         return tax_ids_pb2.ClaimTaxIdResponse(
             tax_id=entries.claim(await self._tax_ids.claim(call.caller, request.tax_id))
         )
@@ -67,7 +67,7 @@ class TaxIdHandlers:
         request: tax_ids_pb2.ConfirmTaxIdRequest,
         call: Call,  # noqa: ARG002 (every method gets it)
     ) -> tax_ids_pb2.ConfirmTaxIdResponse:
-        """Confirms a claim."""
+        """Confirms a claim. Round trips: 5 primary."""
         confirmed = await self._tax_ids.confirm(request.tenant_id, request.tax_id)
         return tax_ids_pb2.ConfirmTaxIdResponse(tax_id=entries.claim(confirmed))
 
@@ -76,12 +76,12 @@ class TaxIdHandlers:
         request: tax_ids_pb2.RevokeTaxIdRequest,
         call: Call,  # noqa: ARG002 (every method gets it)
     ) -> tax_ids_pb2.RevokeTaxIdResponse:
-        """Takes a claim away."""
+        """Takes a claim away. Round trips: 2 primary."""
         await self._tax_ids.revoke(request.tenant_id, request.tax_id)
         return tax_ids_pb2.RevokeTaxIdResponse()
 
     async def ListTaxIds(self, request: tax_ids_pb2.ListTaxIdsRequest, call: Call) -> tax_ids_pb2.ListTaxIdsResponse:
-        """Lists claims."""
+        """Lists claims. Round trips: 1 primary."""
         page = await self._tax_ids.list_claims(
             call.caller, tenant_id=request.tenant_id, page_size=request.page_size, page_token=request.page_token
         )

@@ -20,6 +20,6 @@ class InspectionHandlers:
     async def VerifyDocument(  # noqa: N802 (the contract's name)
         self, request: inspection_pb2.VerifyDocumentRequest, call: Call
     ) -> inspection_pb2.VerifyDocumentResponse:
-        """Inspects a document."""
+        """Inspects a document. Round trips: 1 cache, 2 replica, 1 objects."""
         check_document(request.content, request.file_name)
         return response(await self._inspection.inspect(call.key, request.content))

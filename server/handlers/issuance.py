@@ -43,7 +43,7 @@ class IssuanceHandlers(ReadingHandlers):
     async def IssueInvoice(  # noqa: N802 (the contract's name)
         self, request: issuance_pb2.IssueInvoiceRequest, call: Call
     ) -> issuance_pb2.IssueInvoiceResponse:
-        """Issues one invoice; round trips as IssuingService.issue_one, plus 1 for a seller not seen lately."""
+        """Issues one invoice. Round trips: 2 cache, 2 primary; 1 more to the primary for a seller not seen lately."""
         sellers = await self._find_sellers((request,), call)
         try:
             issued = await self._issuing.issue_one(issuance.draft(request, sellers.get(request.seller_id)))
@@ -56,7 +56,7 @@ class IssuanceHandlers(ReadingHandlers):
     async def BatchIssueInvoices(  # noqa: N802 (the contract's name)
         self, request: issuance_pb2.BatchIssueInvoicesRequest, call: Call
     ) -> issuance_pb2.BatchIssueInvoicesResponse:
-        """Issues a batch; round trips as one IssueInvoice while nothing is queued."""
+        """Issues a batch. Round trips: 2 cache, 2 primary for the whole batch while nothing is queued."""
         response = issuance_pb2.BatchIssueInvoicesResponse()
         await self._issue(request.requests, response, call)
         return response
@@ -64,7 +64,10 @@ class IssuanceHandlers(ReadingHandlers):
     async def StreamIssueInvoices(  # noqa: N802 (the contract's name)
         self, requests: AsyncIterator[issuance_pb2.StreamIssueInvoicesRequest], call: Call
     ) -> AsyncIterator[issuance_pb2.StreamIssueInvoicesResponse]:
-        """Issues batch after batch; up to STREAM_BATCHES_MAX messages are under way at once, answers keep order."""
+        """Issues batch after batch; up to STREAM_BATCHES_MAX messages are under way at once, answers keep order.
+
+        Round trips: 2 cache, 2 primary a message while nothing is queued.
+        """
 
         async def answer(
             request: issuance_pb2.StreamIssueInvoicesRequest,

@@ -24,7 +24,7 @@ class RedFormHandlers:
     async def CreateConfirmation(  # noqa: N802 (the contract's name)
         self, request: redletter_pb2.CreateConfirmationRequest, call: Call
     ) -> redletter_pb2.CreateConfirmationResponse:
-        """Makes a form; round trips as reading the invoice, and 3 or 4."""
+        """Makes a form. Round trips: 4 primary, 2 replica."""
         fault = request_id_fault(request.request_id)
         refuse([fault] if fault else [])
         refuse(red_letter.selection_faults(request.selection))
@@ -54,35 +54,35 @@ class RedFormHandlers:
     async def ConfirmConfirmation(  # noqa: N802 (the contract's name)
         self, request: redletter_pb2.ConfirmConfirmationRequest, call: Call
     ) -> redletter_pb2.ConfirmConfirmationResponse:
-        """Confirms a form."""
+        """Confirms a form. Round trips: 5 primary."""
         form = await self._forms.confirm(call.caller, request.confirmation_id[:REQUEST_ID_CHARS_MAX])
         return redletter_pb2.ConfirmConfirmationResponse(confirmation=red_letter.confirmation(form))
 
     async def RefuseConfirmation(  # noqa: N802 (the contract's name)
         self, request: redletter_pb2.RefuseConfirmationRequest, call: Call
     ) -> redletter_pb2.RefuseConfirmationResponse:
-        """Refuses a form."""
+        """Refuses a form. Round trips: 5 primary."""
         form = await self._forms.refuse(call.caller, request.confirmation_id[:REQUEST_ID_CHARS_MAX])
         return redletter_pb2.RefuseConfirmationResponse(confirmation=red_letter.confirmation(form))
 
     async def WithdrawConfirmation(  # noqa: N802 (the contract's name)
         self, request: redletter_pb2.WithdrawConfirmationRequest, call: Call
     ) -> redletter_pb2.WithdrawConfirmationResponse:
-        """Withdraws a form."""
+        """Withdraws a form. Round trips: 5 primary."""
         form = await self._forms.withdraw(call.caller, request.confirmation_id[:REQUEST_ID_CHARS_MAX])
         return redletter_pb2.WithdrawConfirmationResponse(confirmation=red_letter.confirmation(form))
 
     async def GetConfirmation(  # noqa: N802 (the contract's name)
         self, request: redletter_pb2.GetConfirmationRequest, call: Call
     ) -> redletter_pb2.GetConfirmationResponse:
-        """Reads a form."""
+        """Reads a form. Round trips: 2 primary."""
         form = await self._forms.get(call.caller, request.confirmation_id[:REQUEST_ID_CHARS_MAX])
         return redletter_pb2.GetConfirmationResponse(confirmation=red_letter.confirmation(form))
 
     async def ListConfirmations(  # noqa: N802 (the contract's name)
         self, request: redletter_pb2.ListConfirmationsRequest, call: Call
     ) -> redletter_pb2.ListConfirmationsResponse:
-        """Lists forms."""
+        """Lists forms. Round trips: 1 primary."""
         page = await self._forms.list(
             call.caller,
             WantedForms(

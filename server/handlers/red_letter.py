@@ -41,7 +41,7 @@ class RedLetterHandlers(RedFormHandlers):
     async def IssueRedInvoice(  # noqa: N802 (the contract's name)
         self, request: redletter_pb2.IssueRedInvoiceRequest, call: Call
     ) -> redletter_pb2.IssueRedInvoiceResponse:
-        """Issues one red invoice; round trips as RedLetterService.blues and issue."""
+        """Issues one red invoice. Round trips: 2 cache, 9 primary, 2 replica."""
         (answer,) = await self._answers((request,), call)
         if isinstance(answer, BillowError):
             raise red_letter.about(answer, request)
@@ -52,7 +52,7 @@ class RedLetterHandlers(RedFormHandlers):
     async def BatchIssueRedInvoices(  # noqa: N802 (the contract's name)
         self, request: redletter_pb2.BatchIssueRedInvoicesRequest, call: Call
     ) -> redletter_pb2.BatchIssueRedInvoicesResponse:
-        """Issues a batch; each of its requests has an answer of its own."""
+        """Issues a batch; each of its requests has an answer of its own. Round trips: 2 cache, 9 primary, 2 replica."""
         check_batch(len(request.requests), "requests")
         response = redletter_pb2.BatchIssueRedInvoicesResponse()
         answers = await self._answers(request.requests, call)

@@ -30,7 +30,11 @@ class VerificationHandlers:
     async def VerifyInvoice(  # noqa: N802 (the contract's name)
         self, request: verification_pb2.VerifyInvoiceRequest, call: Call
     ) -> verification_pb2.VerifyInvoiceResponse:
-        """Checks one invoice; round trips as VerificationService.verify or verify_publicly."""
+        """Checks one invoice.
+
+        Round trips: 1 cache; after a miss 1 to a replica, then 1 to the primary, shared with all that arrive at once; 1
+        to the cache without a key.
+        """
         if not request.HasField("check"):
             missing = Violation("check", "REQUIRED", "is required")
             raise BillowError(Reason.INVALID_REQUEST, "the request breaks a rule", violations=[missing])
@@ -45,7 +49,7 @@ class VerificationHandlers:
         request: verification_pb2.BatchVerifyInvoicesRequest,
         call: Call,  # noqa: ARG002 (every method gets it)
     ) -> verification_pb2.BatchVerifyInvoicesResponse:
-        """Checks a batch; round trips as one check."""
+        """Checks a batch. Round trips: 1 cache for the whole batch; after a miss as VerifyInvoice."""
         check_batch(len(request.checks), "checks")
         return verification.batch_response(await self._verification.verify_batch(request.checks))
 
@@ -54,7 +58,10 @@ class VerificationHandlers:
         requests: AsyncIterator[verification_pb2.StreamVerifyInvoicesRequest],
         call: Call,  # noqa: ARG002 (every method gets it)
     ) -> AsyncIterator[verification_pb2.StreamVerifyInvoicesResponse]:
-        """Checks batch after batch, several at once; answers keep their order. A message that is refused ends it."""
+        """Checks batch after batch, several at once; answers keep their order. A message that is refused ends it.
+
+        Round trips: 1 cache a message; after a miss as VerifyInvoice.
+        """
 
         async def answer(
             request: verification_pb2.StreamVerifyInvoicesRequest,
