@@ -24,6 +24,7 @@ class LastReplica(Fault):
     parts = frozenset({"mysql"})
     hold_s = (1.0, 8.0)
     quick_hold_s = (0.5, 1.0)
+    stalls = True
 
     def __init__(self) -> None:
         self._stopped: list[str] = []

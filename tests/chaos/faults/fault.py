@@ -60,7 +60,7 @@ class Site:
 
     def replicas(self) -> list[str]:
         """The nodes that follow."""
-        return [name for name in self.names("mysql") if name != self.primary]
+        return list(self.stack.state.replicas)
 
     @contextmanager
     def sql(self, node: str) -> Iterator[pymysql.cursors.DictCursor]:
@@ -117,6 +117,8 @@ class Fault(ABC):
     hold_s: tuple[float, float] = (0.0, 0.0)  # from begin to end: drawn between these
     quick_hold_s: tuple[float, float] = (0.0, 0.0)
     target_s: float | None = None  # to the first acknowledged call afterwards
+    stalls: bool = False  # the affected calls cannot go on before its end: recovery counts from there
+    waits: bool = False  # beginning it waits for other processes' health: it comes first in a pair
     failover: bool = False  # needs a stack with several replicas
     full_only: bool = False  # too long for the quick run
     weight: int = 1  # how often it comes in a round of the full run

@@ -68,7 +68,8 @@ class Freeze(Fault):
         self.name = f"freeze {kind}"
         self.parts = frozenset({PARTS.get(kind, kind)})
         self.affects = AFFECTS.get(kind, "issue")
-        self.target_s = 0.0 if kind == "redis" else None
+        self.target_s = 0.0 if kind in {"redis", "s3"} else None
+        self.stalls = kind in {"primary", "envoy"}
         self.hold_s = (1.0, 12.0)
         self.quick_hold_s = (1.0, 3.0)
         self._kind = kind
@@ -98,6 +99,7 @@ class RollingRestart(Fault):
     name = "rolling restart of servers"
     breaks: ClassVar[str] = "connections are drained and moved"
     heals: ClassVar[str] = "by itself: a release looks like this"
+    waits = True
     parts = frozenset({"server"})
     target_s = 0.0
 
@@ -124,6 +126,7 @@ class Scale(Fault):
     name = "scale up and down"
     breaks: ClassVar[str] = "processes come and go while calls are under way"
     heals: ClassVar[str] = "by itself"
+    waits = True
     parts = frozenset({"server", "worker"})
     hold_s = (2.0, 6.0)
     quick_hold_s = (0.5, 1.0)
