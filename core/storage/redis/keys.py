@@ -6,6 +6,7 @@
 | billow:{v}:NUMBER           | string | a verification entry (values)      | redis.verification_ttl_s      |
 | billow:{c}:DAY:NUMBER       | string | checks without a key on that day   | PUBLIC_CHECKS_TTL_S           |
 | billow:{wake}               | stream | calls for the workers              | about WAKE_MESSAGES_MAX calls |
+| billow:{run}                | string | run id of the process that has all | as long as what it stands for |
 
 SELLER is the seller's key, an integer; REQUEST is printable ASCII of at most 64 characters and comes last, so no two
 keys collide. Absences ("not found") are not in Redis but in each process, see verification_cache.py.
@@ -19,6 +20,7 @@ REQUEST_PREFIX: Final = "billow:{r}:"
 ENTRY_PREFIX: Final = "billow:{v}:"
 PUBLIC_CHECKS_PREFIX: Final = "billow:{c}:"
 WAKE_STREAM: Final = "billow:{wake}"
+RUN_KEY: Final = "billow:{run}"
 
 PUBLIC_CHECKS_TTL_S: Final = 2 * 24 * 3_600  # longer than a day, whatever the clocks say
 WAKE_MESSAGES_MAX: Final = 1_000

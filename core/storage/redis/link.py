@@ -9,6 +9,10 @@ parsing remain redis-py's. It talks to one node: for a Redis Cluster a client th
 A cache is never worth waiting for (P5): after a failure Redis counts as away at once, every call then costs nothing,
 and a background task looks every second whether it is back. Those who were waiting for the first failure waited for
 the timeout once.
+
+What a Redis has from before its start is not believed: a dump or a replica may lack the red invoices of its last
+moments or of its last day, and a check would miss them until the entries end (P7). So the first command of every
+connection empties a database that was filled by another process of Redis than the one it runs in (docs/adr/0035).
 """
 
 from __future__ import annotations
@@ -25,11 +29,17 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from core.settings import RedisSettings
+from core.storage.redis.keys import RUN_KEY
 
 LOG = logging.getLogger(__name__)
 
 PROBE_INTERVAL_MS: Final = 1_000
 TIMEOUT_TICKS: Final = 10
+OWN_ONLY: Final = (
+    "local id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')"
+    " if redis.call('GET', KEYS[1]) == id then return 0 end"
+    " redis.call('FLUSHDB', 'ASYNC') redis.call('SET', KEYS[1], id) return 1"
+)
 Argument = str | int | float | bytes | memoryview
 
 
@@ -37,6 +47,9 @@ def pack(*command: Argument) -> bytes:
     """Packs one command, about 0.1 µs an argument."""
     packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub means tuples of any length
     return packed
+
+
+EMPTY_FOREIGN: Final = pack("EVAL", OWN_ONLY, 1, RUN_KEY)
 
 
 class RedisAway(Exception):
@@ -137,7 +150,7 @@ class RedisLink:
                             if not repeat:
                                 raise
                             await self._drop_idle()
-                    return await self._exchange(self._connection(), packed, replies)
+                    return await self._first_exchange(packed, replies)
             except (RedisError, OSError, TimeoutError) as error:
                 self._break(error)
                 raise RedisAway from error
@@ -146,6 +159,13 @@ class RedisLink:
         """Makes a connection, which connects at its first use."""
         made: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         return made
+
+    async def _first_exchange(self, packed: bytes, replies: int) -> list[Any]:
+        """Exchanges over a new connection, after a look at what Redis holds; no round trip more."""
+        found = await self._exchange(self._connection(), EMPTY_FOREIGN + packed, 1 + replies)
+        if found[0]:
+            LOG.info("Redis has started anew: what it held was dropped")
+        return found[1:]
 
     async def _exchange(self, connection: AbstractConnection, packed: bytes, replies: int) -> list[Any]:
         """Sends and reads on one connection, which is kept only after complete success."""
@@ -177,7 +197,7 @@ class RedisLink:
             await asyncio.sleep(PROBE_INTERVAL_MS / 1_000)
             try:
                 async with _FairTimeout(self._timeout_s):
-                    await self._exchange(self._connection(), pack("PING"), 1)
+                    await self._first_exchange(pack("PING"), 1)
             except (RedisError, OSError, TimeoutError):
                 continue
             break
