@@ -19,11 +19,18 @@ T = TypeVar("T")
 async def resolve(clients: Sequence[Client], *, tell: Callable[[str], None]) -> None:
     """Repeats every request of the ledgers: those that failed get an answer, the others the one they had (P2)."""
     for client in clients:
+        await _check(client, tell)  # before anything is repeated: a repeated red invoice puts the cache right
+    for client in clients:
         await _repeat(client, tell)
     for client in clients:
-        known = list({one.number: one for one in client.known}.values())
-        tell(f"checking {len(known):,} invoices of {client.names.tenant}")
-        await _some(partial(client.verify, mode="replay"), _parts(known))
+        await _check(client, tell)
+
+
+async def _check(client: Client, tell: Callable[[str], None]) -> None:
+    """Checks all that one client knows."""
+    known = list({one.number: one for one in client.known}.values())
+    tell(f"checking {len(known):,} invoices of {client.names.tenant}")
+    await _some(partial(client.verify, mode="replay"), _parts(known))
 
 
 async def _repeat(client: Client, tell: Callable[[str], None]) -> None:

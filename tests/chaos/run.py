@@ -89,6 +89,8 @@ class Runner:
             load = Load(clients=clients, seed=self._plan.seed, factor=self._plan.factor)
             running = asyncio.create_task(load.run())
             await asyncio.sleep(WARM_UP_S)
+            for fault in self._faults:
+                await asyncio.to_thread(fault.prepare, site)
             injecting_since = time.monotonic()
             try:
                 await self._inject(site, running)

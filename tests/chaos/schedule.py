@@ -10,7 +10,7 @@ from typing import Final
 
 from tests.chaos.faults.fault import Fault
 
-PAIRS_EVERY: Final = 3  # after each fault was there once alone, every third step is a pair
+PAIRS_EVERY: Final = 2  # after each fault was there once alone, every second step is a pair
 PAIR_GAP_S: Final = 1.5  # the second begins at most so long after the first
 TRIES: Final = 50
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ AFFECTED: Final = {  # the calls whose recovery is measured
     "verify": frozenset({"verify"}),
     "archive": frozenset({"issue"}),  # issuing has to go on while the archive waits
 }
+LONGEST_S: Final = 120.0  # no call lasts longer
 ZERO_S: Final = 1.0  # what "at once" is measured as: some calls' waits on a machine with two busy cores
 
 
@@ -143,18 +145,19 @@ def recovery(window: Window, made: Sequence[Call]) -> tuple[float, float]:
 
 
 def table(windows: Sequence[Window], made: Sequence[Call], breaches: Sequence[Breach]) -> list[Row]:
-    """Adds windows of the same name up, in the order of their first one."""
+    """Adds windows of the same name up, in the order of their first one. `made` is in the order of its beginnings."""
     rows: dict[str, Row] = {}
+    starts = [call.at for call in made]
     for window in windows:
         row = rows.setdefault(window.name, Row(window.name, target_s=window.target_s))
         row.times += 1
-        first, silence = recovery(window, made)
+        since, until = (bisect_left(starts, at) for at in (window.began - LONGEST_S, window.until))
+        first, silence = recovery(window, made[since:until])
         row.recover_s = max(row.recover_s, first)
         row.silence_s = max(row.silence_s, silence)
         row.healthy_s = max(row.healthy_s, window.healed - window.ended)
-        for call in made:
-            if window.began <= call.at < window.until:
-                _count(row, call)
+        for call in made[bisect_left(starts, window.began) : bisect_left(starts, window.until)]:
+            _count(row, call)
         row.broken.update(breach.kind for breach in breaches if window.began <= breach.at < window.until)
     return list(rows.values())
 

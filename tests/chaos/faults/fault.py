@@ -123,6 +123,9 @@ class Fault(ABC):
     full_only: bool = False  # too long for the quick run
     weight: int = 1  # how often it comes in a round of the full run
 
+    def prepare(self, site: Site) -> None:  # noqa: B027 -- most need nothing
+        """Called once, when the load has begun and before the first fault."""
+
     @abstractmethod
     def begin(self, site: Site) -> None:
         """Breaks something."""

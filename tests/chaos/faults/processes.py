@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from tests.chaos.faults.fault import Fault, Site
 
 KINDS = ("server", "worker", "envoy", "redis", "s3", "primary", "replica")
 PARTS = {"primary": "mysql", "replica": "mysql"}
 AFFECTS = {"worker": "archive", "s3": "archive", "redis": "verify"}
+AGAIN: Final = 3
 TARGETS_S = {"server": 2.0, "redis": 0.0, "worker": None, "s3": 0.0}  # issuing goes on without worker and store
 
 
@@ -33,7 +35,7 @@ class Kill(Fault):
         self.parts = frozenset({PARTS.get(kind, kind)})
         self.affects = AFFECTS.get(kind, "issue")
         self.target_s = TARGETS_S.get(kind)
-        self.weight = 2
+        self.weight = 5
         self._kind = kind
 
     def begin(self, site: Site) -> None:
@@ -50,12 +52,32 @@ class KillAll(Fault):
         self.name = f"kill every {kind}"
         self.parts = frozenset({kind})
         self.affects = AFFECTS.get(kind, "issue")
-        self.weight = 2
+        self.weight = 4
         self._kind = kind
 
     def begin(self, site: Site) -> None:
         for name in site.names(self._kind):
             site.kill(name)
+
+
+class KillAgain(Fault):
+    """kill -9 of one process, and again while it comes back."""
+
+    breaks: ClassVar[str] = "the process does not come up"
+    heals: ClassVar[str] = "the supervisor starts it again, after a pause when it had ended at once"
+
+    def __init__(self, kind: str) -> None:
+        self.name = f"kill {kind} again and again"
+        self.parts = frozenset({PARTS.get(kind, kind)})
+        self.affects = AFFECTS.get(kind, "issue")
+        self.weight = 2
+        self._kind = kind
+
+    def begin(self, site: Site) -> None:
+        name = name_of(self._kind, site)
+        for _ in range(AGAIN):
+            site.kill(name)
+            time.sleep(site.random.uniform(0.2, 1.2))
 
 
 class Freeze(Fault):
@@ -143,6 +165,7 @@ def faults() -> Iterable[Fault]:
     """One of each."""
     yield from (Kill(kind) for kind in KINDS)
     yield from (KillAll(kind) for kind in ("server", "worker"))
+    yield from (KillAgain(kind) for kind in ("server", "worker"))
     yield from (Freeze(kind) for kind in KINDS)
     yield from (LongFreeze(kind) for kind in ("server", "primary"))
     yield from (RollingRestart(), RollingWorkers(), Scale())
