@@ -19,12 +19,16 @@ class Nodes:
     replicas: tuple[Node, ...]
 
 
-async def find_primary(settings: MySQLSettings) -> Address:
-    """Returns where the primary is; raises STORAGE_UNAVAILABLE when none, or more than one, takes writes."""
+async def find_primary(settings: MySQLSettings) -> tuple[Address, int]:
+    """Returns where the primary is, and its epoch.
+
+    Raises STORAGE_UNAVAILABLE when none, or more than one, takes writes in the present epoch.
+    """
     topology = Topology(settings=settings)
     try:
         await topology.start()
-        return topology.primary().node.address
+        primary = topology.primary()
+        return primary.node.address, primary.epoch
     finally:
         await topology.close()
 
@@ -33,11 +37,11 @@ async def find_primary(settings: MySQLSettings) -> Address:
 async def open_nodes(settings: Settings) -> AsyncIterator[Nodes]:
     """Opens the nodes and closes them at the end."""
     mysql = settings.mysql
-    address = await find_primary(mysql)
+    address, epoch = await find_primary(mysql)
     primary = Node(mysql, address)
     others = tuple(Node(mysql, other) for other in dict.fromkeys((mysql.primary, *mysql.replicas)) if other != address)
     try:
-        yield Nodes(Primary(primary), others)
+        yield Nodes(Primary(primary, epoch=epoch), others)
     finally:
         for node in (primary, *others):
             await node.drop()

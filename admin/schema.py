@@ -18,7 +18,7 @@ from core.storage.migrations.run import upgrade
 @json_option
 def migrate(*, settings: Settings, as_json: bool) -> None:
     """Apply the migrations that the primary has not yet got. Safe to run again and at once with others."""
-    mysql = dataclasses.replace(settings.mysql, primary=run(find_primary(settings.mysql)))
+    mysql = dataclasses.replace(settings.mysql, primary=run(find_primary(settings.mysql))[0])
     try:
         revision = upgrade(mysql, user=mysql.admin_user or None, password=mysql.admin_password or None)
     except (sqlalchemy.exc.SQLAlchemyError, TimeoutError) as error:

@@ -53,12 +53,15 @@ class MySQLSettings:
     read_timeout_ms: int = 2_000  # of one read; a slower node counts as away and the next one is asked
     probe_interval_ms: int = 500
     replica_lag_max_ms: int = 1_000  # P7: an older replica is not asked about states
+    durability: str = "strict"  # P1: a primary that does not wait for a replica is not used; "primary_only": it is
 
     def __post_init__(self) -> None:
         require(1 <= self.pool_connections <= 256, "mysql.pool_connections", "must be 1 to 256")
         require(self.connect_timeout_ms > 0, "mysql.connect_timeout_ms", "must be positive")
         require(self.read_timeout_ms > 0, "mysql.read_timeout_ms", "must be positive")
         require(self.probe_interval_ms >= 50, "mysql.probe_interval_ms", "must be at least 50")
+        known = ("strict", "primary_only")
+        require(self.durability in known, "mysql.durability", f"must be one of {', '.join(known)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from core.storage.redis.issue_cache import RedisIssueCache
 from core.storage.redis.link import RedisLink
 from core.storage.redis.verification_cache import RedisVerificationCache
 from core.storage.segment_reader import SegmentReader
+from server.admission import Admission
 from server.coalescer import Lane
 from server.handlers import (
     collection,
@@ -37,6 +38,7 @@ from server.handlers import (
 )
 from server.health import Health, add_reflection, serve_channelz
 from server.interceptors import Guard
+from server.loop_lag import LoopLag
 from server.metrics import ServerMetrics
 from server.services.auth import KeyAuthenticator
 from server.services.issuing import IssuingService
@@ -116,12 +118,9 @@ async def _handlers(
 ) -> tuple[grpc.GenericRpcHandler, ...]:
     """Opens the stores, builds the services, and returns their gRPC handlers; `stack` closes what was opened."""
     wait_max_ms = config.server.commit_wait_max_ms
-    # commits have connections of their own: reads never wait for them, and only they may send several statements
     topology = Topology(settings=config.mysql, metrics=metrics)
-    writers = Topology(settings=config.mysql, multi_statements=True)
-    for watching in (topology, writers):
-        stack.push_async_callback(watching.close)
-        await watching.start()
+    stack.push_async_callback(topology.close)
+    await topology.start()
     link = RedisLink(settings=config.redis, metrics=metrics)
     stack.push_async_callback(link.close)
     objects = await stack.enter_async_context(open_s3(config.object_store))
@@ -130,11 +129,15 @@ async def _handlers(
     primary = PrimaryReader(primary=topology.primary)
     replicas = ReplicaReader(replicas=topology.replicas)
     sellers = SellerDirectory(store=registry_store, wait_max_ms=wait_max_ms)
-    issuing_store = MySQLIssuingStore(primary=writers.primary, now_us=now_us, away_wait_ms=wait_max_ms)
+    issuing_store = MySQLIssuingStore(primary=topology.issuing, now_us=now_us, away_wait_ms=wait_max_ms)
     issue_cache = RedisIssueCache(link=link, settings=config.redis, metrics=metrics)
     make_lane = partial(Lane, store=issuing_store, cache=issue_cache, seller_tax_ids=sellers.tax_ids, metrics=metrics)
-    interactive = make_lane(name="interactive")
-    bulk = make_lane(name="bulk", beside=interactive)
+    admissions = [
+        Admission(lane=lane, delay_ms=delay_ms, metrics=metrics)
+        for lane, delay_ms in (("interactive", limits.INTERACTIVE_DELAY_MS), ("bulk", limits.BULK_DELAY_MS))
+    ]
+    interactive = make_lane(name="interactive", admission=admissions[0])
+    bulk = make_lane(name="bulk", beside=interactive, admission=admissions[1])
     for lane in (interactive, bulk):
         stack.push_async_callback(lane.close)
     authenticator = KeyAuthenticator(store=registry_store, wait_max_ms=wait_max_ms)
@@ -154,8 +157,11 @@ async def _handlers(
         cache=entries_cache, replicas=replicas, primary=primary, metrics=metrics, now_us=now_us, wait_max_ms=wait_max_ms
     )
     stack.push_async_callback(verification_service.close)
-    reds = red_stores(topology, writers, issue_cache, entries_cache, wait_max_ms)
-    guard = Guard(authenticator=authenticator, metrics=metrics)
+    reds = red_stores(topology, issue_cache, entries_cache, wait_max_ms)
+    lag = LoopLag(metrics=metrics)
+    lag.start()
+    stack.callback(lag.close)
+    guard = Guard(authenticator=authenticator, metrics=metrics, refusal_ms=lag.refusal_ms)
     return (
         guard.handlers(
             issuance.SERVICE,

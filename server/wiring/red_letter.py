@@ -39,7 +39,6 @@ class RedStores:
 
 def red_stores(
     topology: Topology,
-    writers: Topology,
     answers: RedisIssueCache,
     entries: RedisVerificationCache,
     wait_max_ms: int,
@@ -47,7 +46,7 @@ def red_stores(
     """Opens what red-lettering keeps things in."""
     return RedStores(
         reds=MySQLRedStore(
-            primary=writers.primary, booked=MySQLBookedInvoices(), now_us=now_us, away_wait_ms=wait_max_ms
+            primary=topology.issuing, booked=MySQLBookedInvoices(), now_us=now_us, away_wait_ms=wait_max_ms
         ),
         forms=MySQLFormStore(primary=topology.primary),
         tax_ids=MySQLTaxIdStore(primary=topology.primary),

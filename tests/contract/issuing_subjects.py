@@ -74,12 +74,12 @@ class MySQLSubject:
         self._nodes: list[Node] = []
         self.shift_us = 0
         self.store = self.another_store()
-        self.primary = Primary(self._node(multi_statements=False))
+        self.primary = Primary(self._node())
         self.quotas = MySQLQuotaStore(primary=lambda: self.primary, now_us=self._now_us)
         self._issuer = TestIssuer(primary=self.primary, store=self.store)
 
-    def _node(self, *, multi_statements: bool) -> Node:
-        node = Node(self._settings, self._settings.primary, multi_statements=multi_statements)
+    def _node(self) -> Node:
+        node = Node(self._settings, self._settings.primary)
         self._nodes.append(node)
         return node
 
@@ -88,7 +88,7 @@ class MySQLSubject:
 
     def another_store(self) -> MySQLIssuingStore:
         """A store with connections of its own."""
-        primary = Primary(self._node(multi_statements=True))
+        primary = Primary(self._node())
         return MySQLIssuingStore(primary=lambda: primary, now_us=self._now_us, away_wait_ms=AWAY_WAIT_MS)
 
     async def seller(self, *, ranges: Sequence[int] = (1_000_000,)) -> TestSeller:

@@ -140,7 +140,7 @@ class MySQLBooks:
     """The real stores; reads from the primary or from the replica."""
 
     def __init__(self, settings: MySQLSettings, *, from_replica: bool) -> None:
-        self._writer = Node(settings, settings.primary, multi_statements=True)
+        self._writer = Node(settings, settings.primary)
         self._nodes = _Nodes(Node(settings, settings.primary), [Node(settings, item) for item in settings.replicas])
         self.primary = Primary(self._nodes.primary)
         replicas = Replicas(self._nodes.replicas)

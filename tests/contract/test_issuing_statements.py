@@ -46,7 +46,7 @@ def _short(statement: str) -> str:
     """Shortens a statement to its verb and its table."""
     words = statement.split()
     if words[0] == "SELECT" and "FROM" in words:
-        return f"SELECT {words[words.index('FROM') + 1]}"
+        return f"SELECT {words[len(words) - words[::-1].index('FROM')]}"  # the last: before it the epoch is selected
     if words[0] == "INSERT":
         return f"INSERT {words[2]}"
     return " ".join(words[:2])

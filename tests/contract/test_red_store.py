@@ -128,7 +128,7 @@ class MySQL:
         self._buyer = Buyer(tax_ids, MySQLEntryStore(primary=lambda: self._blues.primary, now_us=now_us))
 
     def another(self) -> RedStore:
-        node = Node(self._settings, self._settings.primary, multi_statements=True)
+        node = Node(self._settings, self._settings.primary)
         self._nodes.append(node)
         primary = Primary(node)
         return MySQLRedStore(

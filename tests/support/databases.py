@@ -55,7 +55,7 @@ async def own_stores(stack: Stack, folder: Path, **worker: int) -> AsyncIterator
         upgrade(mysql, user=mysql.admin_user, password=mysql.admin_password)
         as_admin = dataclasses.replace(mysql, user=mysql.admin_user, password=mysql.admin_password)
         async with AsyncExitStack() as opened:
-            nodes = [Node(mysql, mysql.primary), Node(mysql, mysql.primary, multi_statements=True)]
+            nodes = [Node(mysql, mysql.primary), Node(mysql, mysql.primary)]
             nodes.append(Node(as_admin, mysql.primary))
             for node in nodes:
                 opened.push_async_callback(node.drop)

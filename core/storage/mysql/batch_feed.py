@@ -77,18 +77,19 @@ class MySQLBatchFeed:
         `always`, which is for who has more to do under the lock; 8 with batches, and those for moving the watermark.
         Raises STORAGE_UNAVAILABLE; then it is not known whether it was committed, and taking again finds out.
         """
-        async with self._primary().connection() as connection:
+        primary = self._primary()
+        async with primary.connection() as connection:
             if not always and not await self._any(connection):
                 yield Taken([], connection, alone=False)
                 return
-            await rows(
+            await primary.write_on(
                 connection,
                 "INSERT INTO batch_feeds (consumer, through_batch_id) SELECT %s, 0 FROM DUAL"
                 " WHERE NOT EXISTS (SELECT 1 FROM batch_feeds WHERE consumer = %s)"
                 " ON DUPLICATE KEY UPDATE through_batch_id = batch_feeds.through_batch_id",
                 (self._consumer, self._consumer),
             )
-            await connection.begin()
+            await primary.begin(connection)
             locked = await rows(
                 connection,
                 "SELECT through_batch_id FROM batch_feeds WHERE consumer = %s FOR UPDATE SKIP LOCKED",
@@ -102,7 +103,7 @@ class MySQLBatchFeed:
                 await self._note(connection, found)
             await connection.commit()
             if found:
-                await self._move(connection)
+                await self._move(primary, connection)
 
     async def _any(self, connection: aiomysql.Connection) -> bool:
         """Tells whether there is anything to take, without a lock and outside a transaction; 2 round trips."""
@@ -128,9 +129,9 @@ class MySQLBatchFeed:
         values = [value for batch in batches for value in (self._consumer, batch.batch_id)]
         await rows(connection, f"INSERT INTO batch_feed_done (consumer, batch_id, done_at_us) VALUES {places}", values)
 
-    async def _move(self, connection: aiomysql.Connection) -> None:
+    async def _move(self, primary: Primary, connection: aiomysql.Connection) -> None:
         """Moves the watermark as far as it goes and deletes the rows below it, in a transaction of its own."""
-        await connection.begin()
+        await primary.begin(connection)
         locked = await rows(
             connection,
             "SELECT through_batch_id FROM batch_feeds WHERE consumer = %s FOR UPDATE SKIP LOCKED",

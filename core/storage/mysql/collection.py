@@ -58,7 +58,7 @@ class MySQLCollector:
 
     async def follow(self, buyer_tax_id: str) -> None:
         """Follows a buyer; see the port."""
-        await self._primary().rows(FOLLOW, (buyer_tax_id,))
+        await self._primary().write(FOLLOW, (buyer_tax_id,))
 
     async def collect(self) -> int:
         """Numbers invoices; see the port."""

@@ -32,7 +32,7 @@ async def finish(primary: Primary, owner: str, outcomes: Sequence[Outcome]) -> i
         return 0
     ids = sorted({outcome.delivery_id for outcome in outcomes})
     async with primary.connection() as connection:
-        await connection.begin()
+        await primary.begin(connection)
         locked = await rows(
             connection,
             f"SELECT delivery_id FROM deliveries WHERE delivery_id IN ({_places(ids)}) AND lease_owner = %s"
@@ -52,7 +52,7 @@ async def finish(primary: Primary, owner: str, outcomes: Sequence[Outcome]) -> i
 async def release(primary: Primary, owner: str, delivery_ids: Sequence[int]) -> None:
     """Gives leases back; see `DeliveryQueue.release`."""
     if delivery_ids:
-        await primary.rows(
+        await primary.write(
             f"UPDATE deliveries SET lease_owner = NULL, due_at_us = {NOW_US}"
             f" WHERE delivery_id IN ({_places(delivery_ids)}) AND lease_owner = %s",
             (*delivery_ids, owner),
@@ -63,7 +63,7 @@ async def give_up(primary: Primary, *, failures_min: int, due_for_ms: int, items
     """Fails what waits for endpoints that do not recover; see `DeliveryQueue.give_up`."""
     given_up = 0
     async with primary.connection() as connection:
-        await connection.begin()
+        await primary.begin(connection)
         failing = await rows(
             connection,
             "SELECT endpoint_key FROM delivery_endpoints WHERE state = %s AND kind <> %s AND failures >= %s"

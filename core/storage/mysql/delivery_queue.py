@@ -63,8 +63,9 @@ class MySQLDeliveryQueue:
 
     async def claim(self, endpoint_key: int, *, owner: str, items_max: int, lease_ms: int) -> list[Due]:
         """Leases due deliveries; see the port."""
-        async with self._primary().connection() as connection:
-            await connection.begin()
+        primary = self._primary()
+        async with primary.connection() as connection:
+            await primary.begin(connection)
             found = await rows(
                 connection,
                 f"SELECT {delivery_rows.ENDPOINT} FROM delivery_endpoints e WHERE e.endpoint_key = %s AND e.state = %s",

@@ -34,7 +34,7 @@ class MySQLEndpointStore:
 
     async def create_endpoint(self, endpoint: Endpoint) -> Endpoint:
         """Stores an endpoint; see the port."""
-        await self._primary().rows(
+        await self._primary().write(
             "INSERT INTO delivery_endpoints (endpoint_id, seller_key, kind, target, every_invoice, state,"
             " state_reason, secret, old_secret, old_secret_until_us, created_at_us, since_us, formats)"
             " SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s FROM DUAL"
@@ -81,14 +81,14 @@ class MySQLEndpointStore:
         again = ""
         if state is EndpointState.ACTIVE:  # assignments are made from left to right: `state` is still the former one
             again = f"since_us = IF(state = {int(state):d}, since_us, {NOW_US}), failures = 0, open_until_us = 0, "
-        await self._primary().rows(
+        await self._primary().write(
             f"UPDATE delivery_endpoints SET {again}state = %s, state_reason = %s WHERE endpoint_key = %s",
             (int(state), reason.encode(), endpoint_key),
         )
 
     async def rotate(self, endpoint_key: int, secret: bytes, *, old_until_us: int) -> None:
         """Gives a new secret; see the port."""
-        await self._primary().rows(  # assignments are made from left to right
+        await self._primary().write(  # assignments are made from left to right
             "UPDATE delivery_endpoints SET old_secret = secret, old_secret_until_us = %s, secret = %s"
             " WHERE endpoint_key = %s",
             (old_until_us, secret, endpoint_key),
@@ -100,7 +100,7 @@ class MySQLEndpointStore:
         values: list[Any] = []
         for number in numbers:
             values += [endpoint.seller_key, endpoint.endpoint_key, number, _PENDING, now_us, now_us]
-        await self._primary().rows(
+        await self._primary().write(
             "INSERT INTO deliveries (seller_key, endpoint_key, number, state, due_at_us, created_at_us)"
             f" VALUES {places} ON DUPLICATE KEY UPDATE delivery_id = delivery_id",
             values,
@@ -137,7 +137,7 @@ class MySQLEndpointStore:
 
     async def redeliver(self, delivery_id: int, *, now_us: int) -> None:
         """Makes a delivery due; see the port."""
-        await self._primary().rows(
+        await self._primary().write(
             "UPDATE deliveries SET state = %s, tries = 0, due_at_us = %s, lease_owner = NULL, finished_at_us = NULL"
             " WHERE delivery_id = %s",
             (_PENDING, now_us, delivery_id),
@@ -148,8 +148,9 @@ class MySQLEndpointStore:
         if not delivery_ids:
             return []
         places = ",".join(["%s"] * len(delivery_ids))
-        async with self._primary().connection() as connection:
-            await connection.begin()
+        primary = self._primary()
+        async with primary.connection() as connection:
+            await primary.begin(connection)
             locked = await rows(
                 connection,
                 "SELECT delivery_id, state, attempts FROM deliveries"

@@ -104,9 +104,10 @@ class MySQLEntryStore:
         attempt = 0
         while True:
             attempt += 1
-            async with self._primary().connection() as connection:
+            primary = self._primary()
+            async with primary.connection() as connection:
                 # failures that leave the connection in order are handed out as values, so that it is kept
-                outcome = await self._transaction(connection, tenant_key, changes)
+                outcome = await self._transaction(primary, connection, tenant_key, changes)
             if isinstance(outcome, list):
                 return outcome
             if attempt >= ENTRY_ATTEMPTS_MAX:
@@ -114,11 +115,11 @@ class MySQLEntryStore:
             await asyncio.sleep(random.uniform(0, RETRY_BASE_MS * 2**attempt) / 1_000)
 
     async def _transaction(
-        self, connection: aiomysql.Connection, tenant_key: int, changes: Sequence[Change]
+        self, primary: Primary, connection: aiomysql.Connection, tenant_key: int, changes: Sequence[Change]
     ) -> list[Entry | BillowError] | Exception:
         """Runs one transaction; returns the error after a rollback where trying again helps."""
         try:
-            await connection.begin()
+            await primary.begin(connection)
             answers = await self._apply(connection, tenant_key, changes)
             await connection.commit()
         except pymysql.err.IntegrityError as error:

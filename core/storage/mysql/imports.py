@@ -36,7 +36,7 @@ class MySQLImportStore:
         """Adds an import; see the port."""
         added = True
         try:
-            await self._primary().rows(_ADD, tuple(getattr(wanted, name) for name in NAMES[1:]))
+            await self._primary().write(_ADD, tuple(getattr(wanted, name) for name in NAMES[1:]))
         except pymysql.err.IntegrityError as error:
             if error.args[0] != DUPLICATE_KEY:
                 raise

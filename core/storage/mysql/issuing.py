@@ -176,9 +176,10 @@ class MySQLIssuingStore:
         if not plan.drafts:
             return
         await plan.packed()
-        async with self._primary().connection() as connection:
+        primary = self._primary()
+        async with primary.connection() as connection:
             # failures that leave the connection in order are handed out as values, so that it is kept
-            outcome = await self._transaction(connection, plan, needed)
+            outcome = await self._transaction(connection, plan, needed, primary.epoch)
         if isinstance(outcome, Exception):
             raise outcome
         issued, quotas = outcome
@@ -189,7 +190,7 @@ class MySQLIssuingStore:
         plan.shrink()
 
     async def _transaction(
-        self, connection: aiomysql.Connection, plan: _Plan, needed: Mapping[Stock, int]
+        self, connection: aiomysql.Connection, plan: _Plan, needed: Mapping[Stock, int], epoch: int
     ) -> tuple[list[Issued], _Quotas] | Exception:
         """Takes the numbers, writes the invoices and commits; 2 round trips, 3 when it has to roll back.
 
@@ -198,7 +199,7 @@ class MySQLIssuingStore:
         drafts, packed, quotas = plan.drafts, await plan.packed(), _NO_QUOTAS
         async with connection.cursor() as cursor:
             try:
-                locked = await self._lock(cursor, needed)
+                locked = await self._lock(cursor, needed, epoch)
                 issued_at_us = self._now_us()
                 if locked.limited:
                     quotas = await self._apply_quotas(cursor, plan, locked, month_of(issued_at_us))
@@ -230,8 +231,11 @@ class MySQLIssuingStore:
                 return error
         return issued, quotas
 
-    async def _lock(self, cursor: aiomysql.Cursor, needed: Mapping[Stock, int]) -> _Locked:
-        """Starts the transaction and locks the ranges, and the quotas of sellers that had one; 1 round trip."""
+    async def _lock(self, cursor: aiomysql.Cursor, needed: Mapping[Stock, int], epoch: int) -> _Locked:
+        """Starts the transaction and locks the ranges, and the quotas of sellers that had one; 1 round trip.
+
+        Raises STORAGE_UNAVAILABLE when the database is in another epoch than this process (docs/adr/0029).
+        """
         ids = self._range_ids
         lock = issuing_sql.lock_ranges([range_id for stock in needed for range_id in ids[stock]])
         guessed = self._quota_sellers.among(stock[0] for stock in needed)
@@ -239,6 +243,8 @@ class MySQLIssuingStore:
         await cursor.execute(f"{lock}; {lock_quotas(guessed, month)}" if guessed else lock)
         await cursor.nextset()
         ranges = await cursor.fetchall()
+        if any(row[6] != epoch for row in ranges):
+            raise unavailable("the primary has changed")
         limited = sorted({row[5] for row in ranges if row[4]})
         locked = _Locked(ranges, limited)
         if guessed:

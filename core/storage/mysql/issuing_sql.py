@@ -27,10 +27,15 @@ _BLUE = int(InvoiceColor.BLUE)
 
 
 def lock_ranges(range_ids: Sequence[int]) -> str:
-    """Starts the transaction and locks ranges in the order of their ids, so that two transactions cannot deadlock."""
+    """Starts the transaction and locks ranges in the order of their ids, so that two transactions cannot deadlock.
+
+    The last column is the database's epoch, read in the same look: the caller compares it (docs/adr/0029).
+    """
     wanted = ",".join(map(str, sorted(range_ids)))
     return (
-        "START TRANSACTION; SELECT range_id, first_number, size, used, quota_on, seller_key FROM number_ranges"
+        "START TRANSACTION READ WRITE;"
+        " SELECT range_id, first_number, size, used, quota_on, seller_key, (SELECT epoch FROM fencing)"
+        " FROM number_ranges"
         f" WHERE range_id IN ({wanted}) ORDER BY range_id FOR UPDATE"
     )
 

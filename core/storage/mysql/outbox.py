@@ -86,13 +86,12 @@ class MySQLOutboxStore:
         if batch_ids is not None and not batch_ids:
             return 0
         only = "" if batch_ids is None else f" AND batch_id IN ({_integers(batch_ids)})"
-        async with self._primary().connection() as connection:
-            return await _execute(
-                connection,
-                "UPDATE batches SET lease_owner = NULL, lease_until_us = 0"
-                f" WHERE segment_id IS NULL AND lease_owner = %s{only}",
-                (owner,),
-            )
+        released = await self._primary().write(
+            "UPDATE batches SET lease_owner = NULL, lease_until_us = 0"
+            f" WHERE segment_id IS NULL AND lease_owner = %s{only}",
+            (owner,),
+        )
+        return released.rows
 
     async def archive(self, *, owner: str, packed: PackedSegment, now_us: int) -> int:
         """Records the segment; see the port."""
@@ -149,8 +148,9 @@ class MySQLOutboxStore:
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[aiomysql.Connection]:
         """A transaction on the primary: committed at the end; after an error its connection is closed."""
-        async with self._primary().connection() as connection:
-            await connection.begin()
+        primary = self._primary()
+        async with primary.connection() as connection:
+            await primary.begin(connection)
             yield connection
             await connection.commit()
 

@@ -1,11 +1,18 @@
-"""Connections to MySQL: one pool a node, and two types, so that nothing is read from or written to the wrong one."""
+"""Connections to MySQL: pools a node, and two types, so that nothing is read from or written to the wrong one.
+
+Whatever writes does so between `begin` and COMMIT, or by `Primary.write`, or, when issuing, after
+`issuing_sql.lock_ranges`: each compares the database's epoch with the one this process has seen, inside the
+transaction (docs/adr/0029). Sessions are read-only otherwise, so that a statement past them fails.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import enum
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import aiomysql
 import pymysql
@@ -22,7 +29,9 @@ AWAY_ERRORS = frozenset(
 DUPLICATE_KEY = 1062
 DEADLOCK = 1213
 LOCK_TIMEOUT = 1205
+SEVERAL_ROWS = 1242  # what the fence answers when it is closed
 AWAY_RETRY_MS = 500
+FIRST_EPOCH: Final = 1
 
 # READ COMMITTED in the words of either server; and MariaDB shall not turn a list of 1,000 values or more, such as the
 # numbers of a full batch, into a joined table: the invoices are then read from end to end
@@ -30,6 +39,21 @@ SESSION = (
     "SET SESSION /*M!100303 tx_isolation = 'READ-COMMITTED', in_predicate_conversion_threshold = 0 */"
     " /*!80000 transaction_isolation = 'READ-COMMITTED' */"
 )
+READ_ONLY = ", /*M!100303 tx_read_only = 1 */ /*!80000 transaction_read_only = 1 */"
+BEGIN = "START TRANSACTION READ WRITE"
+
+
+class Access(enum.Enum):
+    """What the connections of a pool are for."""
+
+    READS = enum.auto()  # one statement at a time, in read-only sessions
+    WRITES = enum.auto()  # a round trip may carry several statements; read-only outside `begin`, `write`, issuing
+    ANY = enum.auto()  # for tools: several statements, nothing forbidden
+
+
+def fence(epoch: int) -> str:
+    """A statement that fails with SEVERAL_ROWS unless the database has this epoch."""
+    return f"SELECT IF(epoch = {epoch:d}, 1, (SELECT 1 UNION ALL SELECT 2)) FROM fencing"  # noqa: S608 (an integer)
 
 
 def unavailable(error: BaseException | str) -> BillowError:
@@ -47,16 +71,14 @@ def is_away(error: BaseException) -> bool:
 
 
 class Node:
-    """One database server and this process's pool of connections to it.
+    """One database server and a pool of connections to it, of this process and for one purpose."""
 
-    `multi_statements` lets one round trip carry a whole transaction; only the issuing store asks for it.
-    """
-
-    def __init__(self, settings: MySQLSettings, address: Address, *, multi_statements: bool = False) -> None:
+    def __init__(self, settings: MySQLSettings, address: Address, *, access: Access = Access.ANY) -> None:
         self.address = address
         self.read_timeout_s = settings.read_timeout_ms / 1_000
         self._settings = settings
-        self._flags = CLIENT.MULTI_STATEMENTS if multi_statements else 0
+        self._flags = 0 if access is Access.READS else CLIENT.MULTI_STATEMENTS
+        self._session = SESSION if access is Access.ANY else SESSION + READ_ONLY
         self._pool: aiomysql.Pool | None = None
         self._opening = asyncio.Lock()
 
@@ -75,7 +97,7 @@ class Node:
                     autocommit=True,
                     charset="utf8mb4",
                     client_flag=self._flags,
-                    init_command=SESSION,
+                    init_command=self._session,
                 )
             return self._pool
 
@@ -111,21 +133,80 @@ class Node:
             await pool.wait_closed()
 
 
-class Primary:
-    """The node that takes writes. Whoever holds one may write."""
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a writing statement did: rows changed, and the key that AUTO_INCREMENT gave."""
 
-    def __init__(self, node: Node) -> None:
+    rows: int
+    last_key: int
+
+
+class Primary:
+    """The node that takes writes, in one epoch. Whoever holds one may write.
+
+    `node` is for reads, `writing` for transactions; without `writing` it is the same pool.
+    """
+
+    def __init__(self, node: Node, *, writing: Node | None = None, epoch: int = FIRST_EPOCH) -> None:
         self.node = node
+        self.writing = writing or node
+        self.epoch = epoch
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[aiomysql.Connection]:
-        """Lends a connection to the primary."""
-        async with self.node.connection() as connection:
+        """Lends a connection to the primary that can be written on after `begin`."""
+        async with self.writing.connection() as connection:
             yield connection
 
-    async def rows(self, sql: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Runs one statement by itself (autocommit) and returns its rows; 1 round trip."""
+    async def begin(self, connection: aiomysql.Connection) -> None:
+        """Starts a transaction on a lent connection; 1 round trip.
+
+        Raises STORAGE_UNAVAILABLE when the database has another epoch than this process has seen: it slept through a
+        failover, or reaches the old primary.
+        """
+        async with connection.cursor() as cursor:
+            await cursor.execute(f"{BEGIN}; {fence(self.epoch)}")
+            await self._pass(cursor)
+
+    async def write(self, sql: str, arguments: Sequence[Any] = ()) -> Written:
+        """Runs one writing statement in a transaction of its own; 1 round trip, 2 when it fails for its content.
+
+        Raises as `begin` does, before anything is written.
+        """
         async with self.connection() as connection:
+            try:
+                done: Written | Exception = await self.write_on(connection, sql, arguments)
+            except pymysql.err.IntegrityError as error:  # the connection is in order and is kept
+                await connection.rollback()
+                done = error
+        if isinstance(done, Exception):
+            raise done
+        return done
+
+    async def write_on(self, connection: aiomysql.Connection, sql: str, arguments: Sequence[Any]) -> Written:
+        """Does the same on a lent connection, outside a transaction; after an error that is for the caller to end."""
+        async with connection.cursor() as cursor:
+            text = cursor.mogrify(sql, tuple(arguments) or None)
+            await cursor.execute(f"{BEGIN}; {fence(self.epoch)}; {text}; COMMIT")
+            await self._pass(cursor)
+            await cursor.nextset()
+            done = Written(cursor.rowcount, cursor.lastrowid or 0)
+            await cursor.nextset()
+            return done
+
+    @staticmethod
+    async def _pass(cursor: aiomysql.Cursor) -> None:
+        """Reads the fence's answer, which follows that of BEGIN."""
+        try:
+            await cursor.nextset()
+        except pymysql.err.MySQLError as error:
+            if error.args[0] == SEVERAL_ROWS:
+                raise unavailable("the primary has changed") from error
+            raise
+
+    async def rows(self, sql: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Runs one reading statement and returns its rows; 1 round trip."""
+        async with self.node.connection() as connection:
             return await rows(connection, sql, arguments)
 
 

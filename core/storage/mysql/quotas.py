@@ -82,11 +82,12 @@ class MySQLQuotaStore:
 
         A failure closes the connection: that rolls back and gives the lock away.
         """
-        async with self._primary().connection() as connection:
+        primary = self._primary()
+        async with primary.connection() as connection:
             locked = await rows(connection, "SELECT GET_LOCK(%s, %s)", (RANGES_LOCK, RANGES_LOCK_WAIT_S))
             if locked[0][0] != 1:
                 raise unavailable(f"number ranges were being changed for {RANGES_LOCK_WAIT_S} s")
-            await rows(connection, "START TRANSACTION")
+            await primary.begin(connection)
             try:
                 yield connection
             except pymysql.err.OperationalError as error:

@@ -31,14 +31,13 @@ class MySQLFormStore:
             *(int(form.made_by_buyer), form.state, form.red_number or None, form.created_at_us, form.expires_at_us),
         )
         sql = f"INSERT INTO red_confirmations ({FORM_COLUMNS}) VALUES ({','.join(['%s'] * len(values))})"
-        async with self._primary().connection() as connection, connection.cursor() as cursor:
-            try:
-                await cursor.execute(sql, values)
-            except pymysql.err.IntegrityError as error:
-                if error.args[0] != DUPLICATE_KEY:
-                    raise
-            else:
-                return form
+        try:
+            await self._primary().write(sql, values)
+        except pymysql.err.IntegrityError as error:
+            if error.args[0] != DUPLICATE_KEY:
+                raise
+        else:
+            return form
         known = await self.made(form.tenant_key, form.request_id)
         if known is None:
             raise unavailable("a form collides and is not found")
@@ -59,8 +58,7 @@ class MySQLFormStore:
     async def move(self, confirmation_id: str, *, state: int, to_state: int) -> bool:
         """Moves a form; see the port."""
         sql = "UPDATE red_confirmations SET state = %s WHERE confirmation_id = %s AND state = %s AND red_number IS NULL"
-        async with self._primary().connection() as connection, connection.cursor() as cursor:
-            return bool(await cursor.execute(sql, (to_state, confirmation_id, state)))
+        return bool((await self._primary().write(sql, (to_state, confirmation_id, state))).rows)
 
     async def list(self, wanted: FormFilter) -> list[Form]:
         """Lists forms; see the port."""
@@ -90,9 +88,8 @@ class MySQLFormStore:
             " WHERE state = %s AND expires_at_us <= %s ORDER BY expires_at_us LIMIT %s"
         )
         expired = 0
-        async with self._primary().connection() as connection, connection.cursor() as cursor:
-            for state in sorted(WAITING):
-                expired += await cursor.execute(sql, (int(state), now_us, items_max))
+        for state in sorted(WAITING):
+            expired += (await self._primary().write(sql, (int(state), now_us, items_max))).rows
         return expired
 
 

@@ -94,10 +94,11 @@ class MySQLRedStore:
 
     async def _attempt(self, drafts: Sequence[RedDraft]) -> list[Answer]:
         """Tries one transaction for all drafts."""
-        async with self._primary().connection() as connection:
+        primary = self._primary()
+        async with primary.connection() as connection:
             # failures that leave the connection in order are handed out as values, so that it is kept
             try:
-                answers: list[Answer] | Exception = await self._transaction(connection, drafts)
+                answers: list[Answer] | Exception = await self._transaction(primary, connection, drafts)
             except (_RangesMoved, pymysql.err.IntegrityError) as error:
                 await connection.rollback()
                 answers = error
@@ -110,9 +111,11 @@ class MySQLRedStore:
             raise answers
         return answers
 
-    async def _transaction(self, connection: aiomysql.Connection, drafts: Sequence[RedDraft]) -> list[Answer]:
+    async def _transaction(
+        self, primary: Primary, connection: aiomysql.Connection, drafts: Sequence[RedDraft]
+    ) -> list[Answer]:
         """Locks, decides and writes."""
-        await rows(connection, "START TRANSACTION")
+        await primary.begin(connection)
         blues = await self._lock_blues(connection, drafts)
         known = await _known(connection, drafts)  # after the locks: whoever was before us has committed
         fresh: dict[Key, RedDraft] = {}

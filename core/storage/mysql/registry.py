@@ -74,7 +74,7 @@ class MySQLRegistryStore:
             " VALUES (%s, %s, %s, %s, %s, %s)"
         )
         scopes = " ".join(sorted(key.scopes))
-        await self._primary().rows(
+        await self._primary().write(
             sql, (key.key_id, key.tenant_key, secret_sha256, scopes, key.display_name, key.created_at_us)
         )
 
@@ -103,7 +103,7 @@ class MySQLRegistryStore:
     async def revoke_api_key(self, tenant_key: int, key_id: str, *, now_us: int) -> ApiKeyRecord:
         """Revokes a key; see the port."""
         sql = "UPDATE api_keys SET revoked_at_us = %s WHERE key_id = %s AND tenant_key = %s AND revoked_at_us IS NULL"
-        await self._primary().rows(sql, (now_us, key_id, tenant_key))
+        await self._primary().write(sql, (now_us, key_id, tenant_key))
         found = await self._read(f"{_API_KEYS} WHERE k.key_id = %s AND k.tenant_key = %s", (key_id, tenant_key))
         if not found:
             raise api_key_not_found(key_id)
@@ -160,11 +160,12 @@ class MySQLRegistryStore:
         A named lock of the primary lets one caller at a time look and write. It ends with its connection, so a lost
         caller holds up nobody.
         """
-        async with self._primary().connection() as connection:
+        primary = self._primary()
+        async with primary.connection() as connection:
             locked = await rows(connection, "SELECT GET_LOCK(%s, %s)", (RANGES_LOCK, RANGES_LOCK_WAIT_S))
             if locked[0][0] != 1:
                 raise unavailable(f"number ranges were being added for {RANGES_LOCK_WAIT_S} s")
-            stored = await _insert_range(connection, added)
+            stored = await _insert_range(primary, connection, added)
             await rows(connection, "DO RELEASE_LOCK(%s)", (RANGES_LOCK,))
         if stored is None:
             raise range_overlaps()
@@ -185,17 +186,17 @@ class MySQLRegistryStore:
 
     async def _insert(self, sql: str, values: Sequence[Any]) -> int | None:
         """Inserts one row and returns the key it was given, or None when it is there already."""
-        async with self._primary().connection() as connection, connection.cursor() as cursor:
-            try:
-                await cursor.execute(sql, tuple(values))
-            except pymysql.err.IntegrityError as error:
-                if error.args[0] == DUPLICATE_KEY:
-                    return None
-                raise
-            return int(cursor.lastrowid)
+        try:
+            return (await self._primary().write(sql, values)).last_key
+        except pymysql.err.IntegrityError as error:
+            if error.args[0] == DUPLICATE_KEY:
+                return None
+            raise
 
 
-async def _insert_range(connection: aiomysql.Connection, added: NumberRangeRecord) -> NumberRangeRecord | None:
+async def _insert_range(
+    primary: Primary, connection: aiomysql.Connection, added: NumberRangeRecord
+) -> NumberRangeRecord | None:
     """Adds a range under the lock unless it overlaps.
 
     Ranges do not overlap one another, so only the one with the greatest first number not above ours can reach into
@@ -209,17 +210,17 @@ async def _insert_range(connection: aiomysql.Connection, added: NumberRangeRecor
     if below and below[0][0] >= added.first_number:
         return None
     size = range_size(added.first_number, added.last_number)
-    async with connection.cursor() as cursor:
-        await cursor.execute(
-            # under the lock that setting a credit quota takes, too: no range misses the flag
-            "INSERT INTO number_ranges (seller_key, kind, first_number, last_number, size, created_at_us, color,"
-            " quota_on) SELECT %s, %s, %s, %s, %s, %s, %s, COUNT(*) FROM credit_quotas WHERE seller_key = %s",
-            (
-                *(added.seller_key, added.kind, added.first_number, added.last_number, size),
-                *(added.created_at_us, added.color, added.seller_key),
-            ),
-        )
-        return replace(added, range_id=int(cursor.lastrowid), used=0)
+    done = await primary.write_on(
+        connection,
+        # under the lock that setting a credit quota takes, too: no range misses the flag
+        "INSERT INTO number_ranges (seller_key, kind, first_number, last_number, size, created_at_us, color,"
+        " quota_on) SELECT %s, %s, %s, %s, %s, %s, %s, COUNT(*) FROM credit_quotas WHERE seller_key = %s",
+        (
+            *(added.seller_key, added.kind, added.first_number, added.last_number, size),
+            *(added.created_at_us, added.color, added.seller_key),
+        ),
+    )
+    return replace(added, range_id=done.last_key, used=0)
 
 
 def _places(values: Sequence[Any]) -> str:

@@ -24,24 +24,24 @@ class MySQLTaxIdStore:
             "INSERT INTO tenant_tax_ids (tenant_key, tax_id, claimed_at_us) VALUES (%s, %s, %s)"
             " ON DUPLICATE KEY UPDATE tax_id = tax_id"
         )
-        await self._primary().rows(sql, (tenant_key, tax_id, now_us))
+        await self._primary().write(sql, (tenant_key, tax_id, now_us))
         return await self._one(tenant_key, tax_id)
 
     async def confirm(self, tenant_key: int, tax_id: str, *, now_us: int) -> TaxIdRecord:
         """Confirms a claim; see the port. Following goes first: a head too many does no harm, a missing one would."""
         if await self._primary().rows(_CLAIMED, (tenant_key, tax_id)):
-            await self._primary().rows(FOLLOW, (tax_id,))
+            await self._primary().write(FOLLOW, (tax_id,))
         sql = (
             "UPDATE tenant_tax_ids SET confirmed_at_us = %s"
             " WHERE tenant_key = %s AND tax_id = %s AND confirmed_at_us IS NULL"
         )
-        await self._primary().rows(sql, (now_us, tenant_key, tax_id))
+        await self._primary().write(sql, (now_us, tenant_key, tax_id))
         return await self._one(tenant_key, tax_id)
 
     async def revoke(self, tenant_key: int, tax_id: str) -> None:
         """Takes a claim away; see the port."""
         sql = "DELETE FROM tenant_tax_ids WHERE tenant_key = %s AND tax_id = %s"
-        await self._primary().rows(sql, (tenant_key, tax_id))
+        await self._primary().write(sql, (tenant_key, tax_id))
 
     async def tax_ids(self, tenant_key: int, *, after: str, items_max: int) -> list[TaxIdRecord]:
         """Lists claims; see the port."""

@@ -8,8 +8,12 @@ everything that was committed before that time. It is used until that time is `r
 staler than that, whatever has happened to the replica, to the primary or to this process (P7). No privilege is needed
 beyond reading.
 
-A node that changes its role or goes away loses its pool, so that nobody waits for a dead one. Two writable nodes are
-nobody's primary: writing to either could lose invoices, so issuing waits until that is settled.
+A node that changes its role or goes away loses its pools, so that nobody waits for a dead one.
+
+Each failover raises the epoch (docs/adr/0029). A node that takes writes in an epoch below the highest one this process
+has seen is an old primary, and nobody's; one that follows in an older epoch answers no reads. Two writable nodes of one
+epoch are nobody's primary: writing to either could lose invoices, so issuing waits until that is settled. So it does
+when the primary does not wait for a replica before it acknowledges, unless mysql.durability allows it.
 """
 
 from __future__ import annotations
@@ -24,9 +28,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import aiomysql
+import pymysql
 
 from core.settings import Address, MySQLSettings
-from core.storage.mysql.pool import Node, Primary, Replicas, is_away, rows, unavailable
+from core.storage.mysql.pool import Access, Node, Primary, Replicas, is_away, rows, unavailable
 
 LOG = logging.getLogger(__name__)
 
@@ -42,7 +47,12 @@ class Role(enum.StrEnum):
 
     PRIMARY = "primary"
     REPLICA = "replica"
+    FENCED = "fenced"  # takes writes, but in an epoch that is over
+    UNSAFE = "unsafe"  # takes writes, and acknowledges them before a replica has them
     AWAY = "away"
+
+
+WRITABLE: Final = frozenset({Role.PRIMARY, Role.UNSAFE})
 
 
 class TopologyMetrics(Protocol):
@@ -59,7 +69,7 @@ class TopologyMetrics(Protocol):
 class _Flavour:
     """The dialect of a server."""
 
-    look: str
+    look: str  # read_only, the position
     wait: str
 
 
@@ -69,14 +79,21 @@ MARIADB: Final = _Flavour(
 MYSQL: Final = _Flavour(
     look="SELECT @@GLOBAL.read_only, @@GLOBAL.gtid_executed", wait="SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %s)"
 )
+_EPOCH: Final = ", (SELECT epoch FROM fencing)"
+NO_TABLE: Final = 1146
 
 
 @dataclass(slots=True)
 class _Watched:
     """A node and what is known of it. `fresh_at`: everything committed before this moment is there."""
 
-    node: Node
+    node: Node  # for reads
+    writing: Node
+    issuing: (
+        Node  # commits have connections of their own: reads and other writes never wait for them, nor they for these
+    )
     role: Role = Role.AWAY
+    epoch: int = 0
     fresh_at: float = float("-inf")
     position: _Position | None = None  # the primary's, when the last look began
     timeouts: int = 0
@@ -103,7 +120,6 @@ class Topology:
         self,
         *,
         settings: MySQLSettings,
-        multi_statements: bool = False,
         metrics: TopologyMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -112,8 +128,17 @@ class Topology:
         self._clock = clock
         self._lag_max_s = settings.replica_lag_max_ms / 1_000
         addresses = dict.fromkeys((settings.primary, *settings.replicas))
-        self._watched = [_Watched(Node(settings, address, multi_statements=multi_statements)) for address in addresses]
+        self._watched = [
+            _Watched(
+                node=Node(settings, address, access=Access.READS),
+                writing=Node(settings, address, access=Access.WRITES),
+                issuing=Node(settings, address, access=Access.WRITES),
+            )
+            for address in addresses
+        ]
+        self._epoch = 0  # the highest one seen of any node
         self._primary: Primary | None = None
+        self._issuing: Primary | None = None
         self._fresh = Replicas(())
         self._position = _Position("", float("-inf"))
         self._tasks: set[asyncio.Task[None]] = set()
@@ -124,11 +149,19 @@ class Topology:
             raise unavailable("no primary is known")
         return self._primary
 
+    def issuing(self) -> Primary:
+        """Returns the same primary with the connections that are for issuing only; raises as `primary`. No I/O."""
+        if self._issuing is None:
+            raise unavailable("no primary is known")
+        return self._issuing
+
     def replicas(self) -> Replicas:
         """Returns the replicas that are fresh enough at this moment, maybe none. No I/O."""
         oldest = self._clock() - self._lag_max_s
         fresh = tuple(
-            watched.node for watched in self._watched if watched.role is Role.REPLICA and watched.fresh_at >= oldest
+            watched.node
+            for watched in self._watched
+            if watched.role is Role.REPLICA and watched.fresh_at >= oldest and watched.epoch == self._epoch
         )
         if fresh != self._fresh.nodes:
             self._fresh = Replicas(fresh)  # kept while it lasts: it takes its nodes in turn
@@ -148,7 +181,7 @@ class Topology:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for watched in self._watched:
             _hang_up(watched)
-            await watched.node.drop()
+            await _drop(watched)
 
     async def _watch(self, watched: _Watched) -> None:
         """Looks at one node for ever; a replica as soon as there is a newer position to wait for."""
@@ -184,23 +217,34 @@ class Topology:
         self._note(watched, role)
 
     async def _probe(self, watched: _Watched, position: _Position) -> Role:
-        """Asks a node what it is, and the primary for its position; 1 to 3 round trips."""
+        """Asks a node what it is and in which epoch, and the primary for its position; 1 to 3 round trips."""
         if watched.connection is None:
             watched.connection = await self._connect(watched.node.address)
             version = await rows(watched.connection, _FLAVOUR)
             watched.flavour = MARIADB if "mariadb" in str(version[0][0]).lower() else MYSQL
         connection, flavour = watched.connection, watched.flavour or MARIADB
         began_at = self._clock()
-        read_only, gtid = (await rows(connection, flavour.look))[0]
-        if not read_only:
-            self._position = _Position(gtid, began_at)
-            position.newer.set()
-            if self._metrics is not None:
-                status = await rows(connection, _SEMI_SYNC)
-                on = any(value == "ON" for name, value in status if "slave" not in name and "replica" not in name)
-                self._metrics.semi_sync(watched.node.address, on)
-            return Role.PRIMARY
-        return Role.REPLICA
+        try:
+            read_only, gtid, watched.epoch = (await rows(connection, flavour.look + _EPOCH))[0]
+        except pymysql.err.ProgrammingError as error:
+            if error.args[0] != NO_TABLE:
+                raise
+            watched.epoch = 0  # before the migrations; nothing can be written yet
+            read_only, gtid = (await rows(connection, flavour.look))[0]
+        self._epoch = max(self._epoch, watched.epoch)
+        if read_only:
+            return Role.REPLICA
+        if watched.epoch < self._epoch:
+            return Role.FENCED
+        status = await rows(connection, _SEMI_SYNC)
+        on = any(value == "ON" for name, value in status if "slave" not in name and "replica" not in name)
+        if self._metrics is not None:
+            self._metrics.semi_sync(watched.node.address, on)
+        if not on and self._settings.durability == "strict":
+            return Role.UNSAFE
+        self._position = _Position(gtid, began_at)
+        position.newer.set()
+        return Role.PRIMARY
 
     async def _wait(self, watched: _Watched, position: _Position) -> None:
         """Waits, as long as it makes sense, until a replica has reached the position; 1 round trip."""
@@ -223,28 +267,54 @@ class Topology:
         )
 
     def _note(self, watched: _Watched, role: Role) -> None:
-        """Notes a node's role, drops its pool after a change, and settles who is the primary."""
-        if role is not watched.role:
-            LOG.info("%s:%s is %s now", watched.node.address.host, watched.node.address.port, role)
-            watched.role = role
-            watched.fresh_at = float("-inf") if role is not Role.REPLICA else watched.fresh_at
-            self._spawn(watched.node.drop())
-        writable = [item.node for item in self._watched if item.role is Role.PRIMARY]
+        """Notes a node's role, and settles who is the primary."""
+        self._turn(watched, role)
+        for item in self._watched:
+            if item.role in WRITABLE and item.epoch < self._epoch:  # another node has a later one
+                self._turn(item, Role.FENCED)
+        writable = [item for item in self._watched if item.role in WRITABLE]
         if len(writable) != 1:
             if len(writable) > 1:
-                names = ", ".join(f"{node.address.host}:{node.address.port}" for node in writable)
+                names = ", ".join(f"{item.node.address.host}:{item.node.address.port}" for item in writable)
                 LOG.error("several nodes take writes, so none is used: %s", names)
-            self._primary = None
-        elif self._primary is None or self._primary.node is not writable[0]:
-            self._primary = Primary(writable[0])
+            self._primary = self._issuing = None
+        else:
+            self._settle(writable[0])
         if self._metrics is not None:
             age_s = self._clock() - watched.fresh_at if role is Role.REPLICA else None
             self._metrics.node(watched.node.address, role=role, age_s=age_s)
+
+    def _turn(self, watched: _Watched, role: Role) -> None:
+        """Gives a node another role and drops its pools: what it has under way there ends, with unknown outcome."""
+        if role is watched.role:
+            return
+        log = LOG.error if role in (Role.FENCED, Role.UNSAFE) else LOG.info
+        log("%s:%s is %s now, epoch %s", watched.node.address.host, watched.node.address.port, role, watched.epoch)
+        watched.role = role
+        watched.fresh_at = float("-inf") if role is not Role.REPLICA else watched.fresh_at
+        self._spawn(_drop(watched))
+
+    def _settle(self, watched: _Watched) -> None:
+        """Makes a node the primary of its epoch; stores that hold an earlier one ask again after its failure."""
+        known = self._primary
+        if watched.role is Role.UNSAFE:
+            self._primary = self._issuing = None
+            return
+        if known is not None and known.node is watched.node and known.epoch == watched.epoch:
+            return
+        self._primary = Primary(watched.node, writing=watched.writing, epoch=watched.epoch)
+        self._issuing = Primary(watched.issuing, epoch=watched.epoch)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _drop(watched: _Watched) -> None:
+    """Drops the pools of a node."""
+    for node in (watched.node, watched.writing, watched.issuing):
+        await node.drop()
 
 
 def _hang_up(watched: _Watched) -> None:
