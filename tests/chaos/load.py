@@ -38,6 +38,7 @@ class Load:
 
     def __init__(self, *, clients: Sequence[Client], seed: int, factor: float = 1.0) -> None:
         self.held_back = 0
+        self.errors: list[BaseException] = []  # of calls that ended with what no call may end with
         self._clients = clients
         self._draw = random.Random(f"{seed} load")
         self._rates = {name: rate * factor for name, rate in RATES.items()}
@@ -75,12 +76,18 @@ class Load:
                 continue
             self._begin(self._call(kind, client))
         if self._calls:
-            await asyncio.gather(*self._calls)
+            await asyncio.wait(self._calls)
 
     def _begin(self, call: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(call)
         self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._calls.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.errors.append(error)
 
     async def _call(self, kind: str, client: Client) -> None:
         """Makes one call, or the two that belong together."""

@@ -50,7 +50,9 @@ def show(result: Result, console: Console) -> None:
             console.print(f"BROKEN {check['promise']} audit, {check['check']}: {item['subject']}: {item['text']}")
     if "error" in result.audit:
         console.print(f"BROKEN audit could not run: {result.audit['error']}", highlight=False)
-    console.print("every promise was kept" if result.kept else "a promise was broken")
+    for trouble in result.troubles[:LISTED_MAX]:
+        console.print(f"TROUBLE {trouble}", highlight=False)
+    console.print("every promise was kept" if result.kept else "a promise was broken, or the run was disturbed")
 
 
 def _cells(row: Row) -> list[str]:
@@ -77,6 +79,7 @@ def as_json(result: Result) -> dict[str, Any]:
             {"promise": breach.promise, "kind": breach.kind, "subject": breach.subject, "text": breach.text}
             for breach in result.breaches[:1_000]
         ],
+        "troubles": result.troubles[:100],
         "audit": {
             "findings": result.audit.get("findings"),
             "invoices": result.audit.get("invoices"),

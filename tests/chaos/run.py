@@ -9,11 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from stack import Stack, StackOptions
+import pymysql
+import redis
+
+from stack import Stack, StackError, StackOptions
 from tests.chaos import checks, compare, facts, resolve, windows
 from tests.chaos.compare import Breach
 from tests.chaos.faults import catalogue
@@ -28,7 +32,6 @@ WARM_UP_S: Final = 3.0
 SETTLE_S: Final = {False: (0.5, 2.0), True: (0.2, 0.4)}  # between a fault's healing and the next one; quick or not
 QUICK_PAIRS: Final = 4
 AUDIT_S: Final = 1_200
-STOP_AT_BREACHES: Final = 1_000  # told in full; more are counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +57,13 @@ class Result:
     whole: Row = field(default_factory=lambda: Row("all"))
     breaches: list[Breach] = field(default_factory=list)
     audit: dict[str, Any] = field(default_factory=dict)
+    troubles: list[str] = field(default_factory=list)  # what the run itself could not do: then nothing is shown
     figures: dict[str, Any] = field(default_factory=dict)
 
     @property
     def kept(self) -> bool:
         """Whether every promise was kept."""
-        return not self.breaches and not self.audit.get("findings", 1)
+        return not (self.breaches or self.troubles or self.audit.get("findings", 1))
 
 
 class Runner:
@@ -111,6 +115,7 @@ class Runner:
         self._tell("comparing", 0.99)
         result = await asyncio.to_thread(self._compare, found)
         result.audit = audit
+        result.troubles = site.notes + [f"a call ended with {error!r}" for error in load.errors]
         result.figures |= {
             "kills": site.kills,
             "failovers": site.failovers,
@@ -169,15 +174,15 @@ class Runner:
         window.began = time.monotonic()
         self._windows.append(window)
         begun: list[Fault] = []
-        try:
+        with _noted(site, window.name):
             for fault in step.faults:
                 if begun:
                     time.sleep(step.gap_s)
                 begun.append(fault)
                 fault.begin(site)
             time.sleep(max(holds))
-        finally:
-            for fault in reversed(begun):
+        for fault in reversed(begun):
+            with _noted(site, window.name):
                 fault.end(site)
         window.ended = time.monotonic()
         site.wait_until_well()
@@ -221,6 +226,15 @@ class Runner:
     def _disturbed(self, since: float, until: float) -> bool:
         """Whether anything was broken between two moments."""
         return any(window.began <= until and since <= window.healed for window in self._windows)
+
+
+@contextmanager
+def _noted(site: Site, name: str) -> Iterator[None]:
+    """Notes that a fault could not be injected or mended, and lets the run go on if the stack gets well."""
+    try:
+        yield
+    except (StackError, pymysql.err.MySQLError, redis.RedisError, OSError) as error:
+        site.notes.append(f"{name}: {error!r}"[:1_000])
 
 
 def _issued(item: Item) -> bool:
