@@ -38,6 +38,14 @@ COMMIT_ITEMS_MAX: Final = 1_000  # invoices of one transaction: bounds the time 
 COMMIT_ITEMS_BESIDE_MAX: Final = 250
 COMMIT_BYTES_MAX: Final = 12 * 1024 * 1024  # of prepared bodies: even incompressible ones fit a MEDIUMBLOB
 LANE_ITEMS_MAX: Final = 20_000  # invoices waiting in one lane of one process before new ones are refused
+TENANT_FREE_TIMES: Final = 2  # a tenant may hold so many times what is free of a lane: two thirds of it when alone
+TURN_ITEMS: Final = 100  # invoices of one tenant that go into a commit before the next tenant's
+# The wait that makes newcomers be refused once it has stayed for the interval. Single calls have people behind them;
+# a bulk caller fills the lane on purpose: 8 messages of 500 are half a second of work.
+INTERACTIVE_DELAY_MS: Final = 1_000
+BULK_DELAY_MS: Final = 5_000
+LOOP_DELAY_MS: Final = 100  # of the event loop: a single call needs a dozen of its turns
+DELAY_INTERVAL_MS: Final = 1_000
 # Transactions of one lane under way at once. More wait for each other's ranges and only make smaller batches: measured
 # with 10 sellers and 2 processes, 675 single calls a second with 1 and 312 with 4; bulk is the same with both.
 LANE_COMMITS_MAX: Final = 1

@@ -1,17 +1,18 @@
 """Lanes: invoices that arrive while others are being committed are committed together.
 
-A lane has a bounded queue and LANE_COMMITS_MAX committers. A committer takes whatever has gathered, up to
-COMMIT_ITEMS_MAX items and COMMIT_BYTES_MAX bytes, and sees it through: there is no artificial wait, so a lone invoice
-goes at once and a crowd goes together. From the moment an item is accepted it belongs to the lane: a caller that goes
-away ends its waiting, never the writing. Two lanes, interactive and bulk, keep a flood of batches from delaying single
-calls; while single calls come, the bulk lane also commits less at once, since both need the same number ranges.
+A lane has a bounded queue and LANE_COMMITS_MAX committers. A committer takes whatever has gathered, from the tenants
+in turn, up to COMMIT_ITEMS_MAX items and COMMIT_BYTES_MAX bytes, and sees it through: there is no artificial wait, so a
+lone invoice goes at once and a crowd goes together. From the moment an item is taken into a commit it belongs to the
+lane: a caller that goes away ends its waiting, never the writing. Before that moment it has no number, and is dropped
+when nobody waits for it any more. Two lanes, interactive and bulk, keep a flood of batches from delaying single calls;
+while single calls come, the bulk lane also commits less at once, since both need the same number ranges. What a lane
+takes on is decided by server/admission.py, before validation.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -19,10 +20,11 @@ from core import limits
 from core.domain.errors import BillowError, Reason
 from core.storage.allocation import answer_known
 from core.storage.ports import Draft, IssueCache, Issued, IssuingStore
+from server.admission import Admission, Place, retry_delay_ms
+from server.fair_queue import FairQueue
 
 LOG = logging.getLogger(__name__)
 
-OVERLOAD_RETRY_MS = 500
 USED_S = 1.0  # a lane with work within this counts as in use
 Answer = Issued | BillowError
 
@@ -43,10 +45,13 @@ class LaneMetrics(Protocol):
 class _Group:
     """The items of one call: its answers gather here until all are there."""
 
-    __slots__ = ("answers", "drafts", "missing", "waiter")
+    __slots__ = ("answers", "deadline_s", "drafts", "missing", "taken", "tenant_key", "waiter")
 
-    def __init__(self, drafts: Sequence[Draft], waiter: asyncio.Future[list[Answer]]) -> None:
+    def __init__(self, drafts: Sequence[Draft], waiter: asyncio.Future[list[Answer]], place: Place) -> None:
         self.drafts = drafts
+        self.tenant_key = place.tenant_key
+        self.deadline_s = place.deadline_s
+        self.taken = 0  # how many of the drafts are in commits
         self.answers: list[Answer] = [_UNANSWERED] * len(drafts)
         self.missing = len(drafts)
         self.waiter = waiter
@@ -58,12 +63,16 @@ class _Group:
         if not self.missing and not self.waiter.done():
             self.waiter.set_result(self.answers)
 
+    def given_up(self, now_s: float) -> bool:
+        """Whether nobody waits for its answers any more."""
+        return self.waiter.done() or (self.deadline_s is not None and now_s >= self.deadline_s)
+
 
 _UNANSWERED = BillowError(Reason.INTERNAL, "not answered")
 
 
 class Lane:
-    """A bounded queue of drafts with committers that write them in batches."""
+    """A bounded queue of drafts with committers that write them in batches, fair to the tenants."""
 
     def __init__(
         self,
@@ -75,7 +84,7 @@ class Lane:
         metrics: LaneMetrics,
         beside: Lane | None = None,
         commits_max: int = limits.LANE_COMMITS_MAX,
-        items_max: int = limits.LANE_ITEMS_MAX,
+        admission: Admission | None = None,
     ) -> None:
         self.name = name
         self._store = store
@@ -83,34 +92,43 @@ class Lane:
         self._seller_tax_ids = seller_tax_ids
         self._metrics = metrics
         self._beside = beside
+        self._admission = admission or Admission(lane=name)
         self._used_at_s = -USED_S
-        self._items_max = items_max
-        self._items = 0  # waiting or under way
-        self._queue: deque[tuple[_Group, int]] = deque()  # a group and how many of its drafts are taken
+        self._queue: FairQueue[_Group] = FairQueue(quantum=limits.TURN_ITEMS)
         self._arrived = asyncio.Semaphore(0)
         self._closed = False
         self._committers = [asyncio.create_task(self._run(), name=f"{name}-{slot}") for slot in range(commits_max)]
 
-    async def issue(self, drafts: Sequence[Draft]) -> list[Answer]:
+    def admit(self, items: int, *, tenant_key: int = 0, deadline_s: float | None = None) -> Place:
+        """Takes room for items of a tenant before they are made; no I/O.
+
+        `deadline_s`: until when their caller waits, on the clock of the admission. Raises OVERLOADED with a retry
+        delay and the lane's name when it does not take them (server/admission.py), SHUTTING_DOWN once it is closed.
+        """
+        if self._closed:
+            raise BillowError(Reason.SHUTTING_DOWN, "this server is stopping", retry_delay_ms=retry_delay_ms(0))
+        self._used_at_s = asyncio.get_running_loop().time()
+        return self._admission.admit(items, tenant_key=tenant_key, deadline_s=deadline_s)
+
+    async def issue(self, drafts: Sequence[Draft], place: Place | None = None) -> list[Answer]:
         """Issues the drafts with whatever else is waiting; answers in their order.
 
-        Raises OVERLOADED with a retry delay when the lane is full and SHUTTING_DOWN once it is closed; nothing was
-        accepted then. Cancelling the call leaves the work going on.
+        `place`: the room taken for them, which is used up; without it, room is taken now, with the errors of `admit`.
+        Cancelling the call leaves going on what is in a commit, and drops the rest. What is still queued when the
+        caller's deadline passes is answered DEADLINE_EXCEEDED and has no number.
         """
         if not drafts:
             return []
-        if self._closed:
-            raise BillowError(Reason.SHUTTING_DOWN, "this server is stopping", retry_delay_ms=OVERLOAD_RETRY_MS)
-        if self._items + len(drafts) > self._items_max:
-            words = f"{self._items} invoices are waiting already"
-            raise BillowError(Reason.OVERLOADED, words, retry_delay_ms=OVERLOAD_RETRY_MS)
-        loop = asyncio.get_running_loop()
-        self._used_at_s = loop.time()
-        group = _Group(drafts, loop.create_future())
-        self._items += len(drafts)
-        self._metrics.queued(self.name, self._items)
-        self._queue.append((group, 0))
-        self._arrived.release()
+        if place is None:
+            place = self.admit(len(drafts))
+        elif self._closed:
+            raise BillowError(Reason.SHUTTING_DOWN, "this server is stopping", retry_delay_ms=retry_delay_ms(0))
+        place.items -= len(drafts)
+        group = _Group(drafts, asyncio.get_running_loop().create_future(), place)
+        self._metrics.queued(self.name, self._admission.items)
+        if not self._queue:
+            self._arrived.release()  # one wakes a committer, which takes them all or wakes the next
+        self._queue.push(group.tenant_key, group)
         return await group.waiter
 
     async def close(self) -> None:
@@ -144,11 +162,16 @@ class Lane:
         """Takes the next drafts off the queue, as (group, from, to); a large group may be cut."""
         slices: list[tuple[_Group, int, int]] = []
         items_max = self._commit_items_max()
+        now_s = self._admission.clock()
         items = size = 0
-        while self._queue:
-            group, start = self._queue.popleft()
-            end = start
-            for draft in group.drafts[start : start + items_max - items]:
+        while self._queue and items < items_max and size <= limits.COMMIT_BYTES_MAX:
+            group = self._queue.first()
+            if group.given_up(now_s):
+                self._drop(group)
+                self._queue.spend(0, done=True)
+                continue
+            start = end = group.taken
+            for draft in group.drafts[start : start + self._queue.allowance(items_max - items)]:
                 size += len(draft.prepared)
                 if size > limits.COMMIT_BYTES_MAX and (items or end > start):
                     break
@@ -156,11 +179,19 @@ class Lane:
             if end > start:
                 slices.append((group, start, end))
             items += end - start
-            if end < len(group.drafts):
-                self._queue.appendleft((group, end))
-                self._arrived.release()
-                break
+            group.taken = end
+            self._queue.spend(end - start, done=end == len(group.drafts))
+        if self._queue:
+            self._arrived.release()
         return slices
+
+    def _drop(self, group: _Group) -> None:
+        """Answers what is left of a group for which nobody waits any more: it has no numbers and gets none."""
+        left = len(group.drafts) - group.taken
+        words = "the deadline passed before it was issued"
+        group.answer(group.taken, [BillowError(Reason.DEADLINE_EXCEEDED, words)] * left)
+        self._admission.answered(group.tenant_key, left)
+        self._admission.metrics.dropped(self.name, left)
 
     async def _see_through(self, slices: Sequence[tuple[_Group, int, int]]) -> None:
         """Commits the slices and answers every one of them, whatever happens."""
@@ -179,10 +210,11 @@ class Lane:
         position = 0
         for group, start, end in slices:
             group.answer(start, answers[position : position + end - start])
+            self._admission.answered(group.tenant_key, end - start)
             position += end - start
-        self._items -= len(drafts)
+        self._admission.committed(len(drafts))
         self._metrics.committed(self.name, len(drafts), loop.time() - began)
-        self._metrics.queued(self.name, self._items)
+        self._metrics.queued(self.name, self._admission.items)
         if fresh:
             tax_ids = self._seller_tax_ids(list({item.seller_key for item in fresh}))
             await self._cache.remember(fresh, tax_ids)

@@ -49,10 +49,14 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a method knows of the call around its request. `key` is None only where the key is optional."""
+    """What a method knows of the call around its request. `key` is None only where the key is optional.
+
+    `deadline_s`: when the caller stops waiting, on the clock of time.monotonic; None when it does not say.
+    """
 
     request_id: str
     key: Caller | None
+    deadline_s: float | None = None
 
     @property
     def caller(self) -> Caller:
@@ -79,11 +83,18 @@ class CallMetrics(Protocol):
 
 
 class Guard:
-    """Wraps methods. `methods` of `handlers` may be coroutines (unary) or async generators (streams)."""
+    """Wraps methods. `methods` of `handlers` may be coroutines (unary) or async generators (streams).
 
-    def __init__(self, *, authenticator: Authenticator, metrics: CallMetrics) -> None:
+    `refusal_ms` is asked first of all: not 0 means that the process is too busy for another call, and when to come
+    back (server/loop_lag.py).
+    """
+
+    def __init__(
+        self, *, authenticator: Authenticator, metrics: CallMetrics, refusal_ms: Callable[[], int] = lambda: 0
+    ) -> None:
         self._authenticator = authenticator
         self._metrics = metrics
+        self._refusal_ms = refusal_ms
 
     def handlers(
         self, service: ServiceDescriptor, implementation: object, access: Mapping[str, Access]
@@ -173,7 +184,10 @@ class Guard:
         return handle
 
     async def _call_of(self, context: Any, access: Access) -> Call:
-        """Reads the metadata and authenticates."""
+        """Reads the metadata and authenticates; raises OVERLOADED before either."""
+        if delay_ms := self._refusal_ms():
+            words = "this server is behind with its work"
+            raise BillowError(Reason.OVERLOADED, words, metadata={"lane": "loop"}, retry_delay_ms=delay_ms)
         authorization = request_id = ""
         for key, value in context.invocation_metadata() or ():
             if key == AUTHORIZATION:
@@ -188,7 +202,8 @@ class Guard:
         elif access.scope is not None and not access.key_optional:
             words = 'send an API key as "authorization: Bearer bk_…"'
             raise BillowError(Reason.API_KEY_MISSING, words)
-        return Call(request_id or uuid.uuid4().hex, caller)
+        left_s = context.time_remaining()
+        return Call(request_id or uuid.uuid4().hex, caller, None if left_s is None else time.monotonic() + left_s)
 
 
 def _parsed(parse: Callable[[bytes], Message], raw: bytes) -> Message:

@@ -13,7 +13,7 @@ ITEMS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 
 
 class ServerMetrics:
-    """Implements the metrics ports of Guard and Lane, of the topology and of the Redis adapters."""
+    """Implements the metrics ports of Guard, Lane and Admission, of the topology and of the Redis adapters."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         calls = "RPCs by method and gRPC code"
@@ -37,6 +37,12 @@ class ServerMetrics:
             registry=registry,
         )
         self._queued = Gauge("billow_queued_items", "Items waiting or under way by lane", ("lane",), registry=registry)
+        refused = "Items refused before any work by lane and why: full, share, deadline, delay, lag"
+        self._refused = Counter("billow_refused_items", refused, ("lane", "why"), registry=registry)
+        dropped = "Items dropped before they were numbered, because nobody waited any more, by lane"
+        self._dropped = Counter("billow_dropped_items", dropped, ("lane",), registry=registry)
+        wait = "How long a new item would wait by lane; of the lane loop, how late the event loop is"
+        self._wait = Gauge("billow_estimated_wait_seconds", wait, ("lane",), registry=registry)
         self._cache = Counter(
             "billow_cache_lookups", "Lookups by cache and result", ("cache", "result"), registry=registry
         )
@@ -84,6 +90,18 @@ class ServerMetrics:
     def replayed(self, lane: str, items: int) -> None:
         """So many items were answered from memory."""
         self._replayed.labels(lane).inc(items)
+
+    def refused(self, lane: str, why: str, items: int) -> None:
+        """So many items were refused before any work."""
+        self._refused.labels(lane, why).inc(items)
+
+    def dropped(self, lane: str, items: int) -> None:
+        """So many items were dropped before they were numbered."""
+        self._dropped.labels(lane).inc(items)
+
+    def estimated(self, lane: str, wait_s: float) -> None:
+        """A new item would wait so long."""
+        self._wait.labels(lane).set(wait_s)
 
     def cache(self, name: str, *, hits: int, misses: int) -> None:
         """Lookups in a cache."""

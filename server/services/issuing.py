@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from core.domain.errors import BillowError
 from core.storage.ports import Draft, Issued
+from server.admission import Place
 
 Answer = Issued | BillowError
 
@@ -15,20 +17,49 @@ Answer = Issued | BillowError
 class IssuingLane(Protocol):
     """A queue of drafts that are committed together."""
 
-    async def issue(self, drafts: Sequence[Draft]) -> list[Answer]:
-        """Issues the drafts; raises OVERLOADED or SHUTTING_DOWN when none was accepted."""
+    def admit(self, items: int, *, tenant_key: int, deadline_s: float | None) -> Place:
+        """Takes room for items; raises OVERLOADED or SHUTTING_DOWN."""
+        ...
+
+    async def issue(self, drafts: Sequence[Draft], place: Place) -> list[Answer]:
+        """Issues the drafts in the room taken; raises SHUTTING_DOWN when none was accepted."""
         ...
 
 
 class IssuingService:
-    """Issues validated drafts through one of two lanes, so that a flood of batches never delays a single call."""
+    """Issues validated drafts through one of two lanes, so that a flood of batches never delays a single call.
 
-    def __init__(self, *, interactive: IssuingLane, bulk: IssuingLane, wait_max_ms: int) -> None:
+    Room is taken first, then the drafts are made: what is refused costs no validation. `clock` is that of the lanes
+    and of the callers' deadlines.
+    """
+
+    def __init__(
+        self,
+        *,
+        interactive: IssuingLane,
+        bulk: IssuingLane,
+        wait_max_ms: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._interactive = interactive
         self._bulk = bulk
         self._wait_max_s = wait_max_ms / 1_000
+        self._clock = clock
 
-    async def issue_one(self, draft: Draft | BillowError) -> Issued:
+    def room_for_one(self, *, tenant_key: int, deadline_s: float | None) -> Place:
+        """Takes room for a single call's invoice; raises OVERLOADED or SHUTTING_DOWN. No I/O."""
+        return self._interactive.admit(1, tenant_key=tenant_key, deadline_s=self._patience(deadline_s))
+
+    def room_for_batch(self, items: int, *, tenant_key: int, deadline_s: float | None) -> Place:
+        """Takes room for a batch; raises OVERLOADED or SHUTTING_DOWN. No I/O."""
+        return self._bulk.admit(items, tenant_key=tenant_key, deadline_s=self._patience(deadline_s))
+
+    def _patience(self, deadline_s: float | None) -> float:
+        """Until when an answer is waited for: the caller's deadline, or ours when it has none or a later one."""
+        ours_s = self._clock() + self._wait_max_s
+        return ours_s if deadline_s is None else min(ours_s, deadline_s)
+
+    async def issue_one(self, draft: Draft | BillowError, place: Place) -> Issued:
         """Issues one draft; raises the error it has or gets, or TimeoutError when its commit takes too long.
 
         Round trips of its batch: 1 to the cache, 2 to the primary, then 1 to the cache after the answer.
@@ -36,20 +67,20 @@ class IssuingService:
         if isinstance(draft, BillowError):
             raise draft
         async with asyncio.timeout(self._wait_max_s):
-            (answer,) = await self._interactive.issue((draft,))
+            (answer,) = await self._interactive.issue((draft,), place)
         if isinstance(answer, BillowError):
             raise answer
         return answer
 
-    async def issue_batch(self, drafts: Sequence[Draft | BillowError]) -> list[Answer]:
+    async def issue_batch(self, drafts: Sequence[Draft | BillowError], place: Place) -> list[Answer]:
         """Issues the good ones of a batch and answers each, in order.
 
-        Raises OVERLOADED or SHUTTING_DOWN when none was accepted, TimeoutError when the commit takes too long.
+        Raises SHUTTING_DOWN when none was accepted, TimeoutError when the commit takes too long.
         Round trips as `issue_one`, for the whole batch.
         """
         good = [draft for draft in drafts if isinstance(draft, Draft)]
         async with asyncio.timeout(self._wait_max_s):
-            answers = await self._bulk.issue(good)
+            answers = await self._bulk.issue(good, place)
         if len(good) == len(drafts):
             return answers
         written = iter(answers)

@@ -15,6 +15,7 @@ from core.storage.memory.issuing import MemoryIssuingStore
 from core.storage.memory.tables import MemoryTables
 from core.storage.ports import Draft, Issued
 from server import coalescer
+from server.admission import Admission
 from server.coalescer import Answer, Lane
 
 SELLER, KIND = 7, 2
@@ -96,6 +97,8 @@ class Bench:
         self.store = GatedStore(MemoryIssuingStore(tables=self.tables, now_us=lambda: 1_780_000_000_000_000))
         self.cache = Cache()
         self.metrics = Metrics()
+        self.now_s = 1_000.0
+        self.admission = Admission(lane="test", items_max=items_max, clock=lambda: self.now_s)
         self.lane = Lane(
             name="test",
             store=self.store,
@@ -104,7 +107,7 @@ class Bench:
             metrics=self.metrics,
             beside=beside,
             commits_max=commits_max,
-            items_max=items_max,
+            admission=self.admission,
         )
 
 
@@ -242,3 +245,83 @@ async def test_closing_finishes_what_was_accepted_and_refuses_the_rest() -> None
     bench.store.gate.set()
     await closing
     assert len({issued((await task)[0]).number for task in waiting}) == 20
+
+
+async def test_tenants_take_turns_in_a_commit_and_the_greedy_one_loses_nothing(bench: Bench) -> None:
+    first = asyncio.create_task(bench.lane.issue([draft(0)]))
+    await settle()
+    greedy = bench.lane.admit(2_000, tenant_key=1)
+    modest = bench.lane.admit(150, tenant_key=2)
+    tasks = [
+        asyncio.create_task(bench.lane.issue([draft(serial) for serial in range(1_000, 3_000)], greedy)),
+        asyncio.create_task(bench.lane.issue([draft(serial) for serial in range(5_000, 5_150)], modest)),
+    ]
+    await settle()
+    bench.store.gate.set()
+    modest_numbers = [int(issued(answer).number) % 10_000 for answer in await tasks[1]]
+    assert max(modest_numbers) <= 1_000, "all of the modest tenant's are in the next commit"
+    answers = [issued(answer).request_id for answer in await tasks[0]]
+    assert answers == [f"order-{serial}" for serial in range(1_000, 3_000)]
+    assert bench.store.sizes == [1, 1_000, 1_000, 150]
+    await first
+
+
+async def test_what_nobody_waits_for_any_more_is_dropped_before_it_has_a_number(bench: Bench) -> None:
+    first = asyncio.create_task(bench.lane.issue([draft(0)]))
+    await settle()
+    leaving = asyncio.create_task(bench.lane.issue([draft(1), draft(2)]))
+    staying = asyncio.create_task(bench.lane.issue([draft(3)]))
+    await settle()
+    leaving.cancel()
+    await settle()
+    bench.store.gate.set()
+    await asyncio.gather(first, staying)
+    assert bench.store.sizes == [1, 1]
+    assert len(bench.tables.invoices) == 2
+    assert bench.admission.items == 0
+    again = await bench.lane.issue([draft(1)])
+    assert issued(again[0]).request_id == "order-1"
+
+
+async def test_what_is_late_is_answered_and_dropped_though_its_caller_still_waits(bench: Bench) -> None:
+    first = asyncio.create_task(bench.lane.issue([draft(0)]))
+    await settle()
+    place = bench.lane.admit(1_500, tenant_key=1, deadline_s=bench.now_s + 5)
+    late = asyncio.create_task(bench.lane.issue([draft(serial) for serial in range(1, 1_501)], place))
+    await settle()
+    bench.now_s += 5
+    bench.store.gate.set()
+    answers = await late
+    assert {answer.reason for answer in answers if isinstance(answer, BillowError)} == {Reason.DEADLINE_EXCEEDED}
+    assert len(answers) == 1_500
+    await first
+    assert len(bench.tables.invoices) == 1
+    assert bench.admission.items == 0
+
+
+async def test_a_group_that_is_late_halfway_keeps_what_was_issued(bench: Bench) -> None:
+    place = bench.lane.admit(1_500, tenant_key=1, deadline_s=bench.now_s + 5)
+    cut = asyncio.create_task(bench.lane.issue([draft(serial) for serial in range(1_500)], place))
+    await settle()  # the first thousand are in a commit
+    bench.now_s += 5
+    bench.store.gate.set()
+    answers = await cut
+    assert [issued(answer).request_id for answer in answers[:1_000]] == [f"order-{serial}" for serial in range(1_000)]
+    assert all(isinstance(answer, BillowError) for answer in answers[1_000:])
+    assert len(bench.tables.invoices) == 1_000
+    assert bench.admission.items == 0
+
+
+async def test_room_taken_before_the_lane_closed_is_refused_and_given_back() -> None:
+    bench = Bench()
+    bench.store.gate.set()
+    with bench.lane.admit(2, tenant_key=1) as place:
+        await bench.lane.close()
+        with pytest.raises(BillowError) as refused:
+            await bench.lane.issue([draft(1)], place)
+    assert refused.value.reason is Reason.SHUTTING_DOWN
+    assert bench.admission.items == 0
+    with pytest.raises(BillowError) as refused:
+        bench.lane.admit(1)
+    assert refused.value.reason is Reason.SHUTTING_DOWN
+    assert refused.value.retry_delay_ms

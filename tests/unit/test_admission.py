@@ -1,0 +1,180 @@
+"""Admission: what is refused, why, and what the refusal says; a clock that the tests turn."""
+
+from __future__ import annotations
+
+import pytest
+
+from core import limits
+from core.domain.errors import BillowError, Reason
+from server.admission import RETRY_FIRST_MS, RETRY_MAX_MS, Admission, Standing, retry_delay_ms
+
+GREEDY, MODEST, THIRD = 1, 2, 3
+
+
+class Metrics:
+    """Notes what is refused."""
+
+    def __init__(self) -> None:
+        self.why: list[str] = []
+
+    def refused(self, lane: str, why: str, items: int) -> None:
+        self.why.append(why)
+
+    def dropped(self, lane: str, items: int) -> None: ...
+
+    def estimated(self, lane: str, wait_s: float) -> None: ...
+
+
+class Door:
+    """An admission of 1,000 items with a wait of 2 s that may stay, and its clock."""
+
+    def __init__(self, items_max: int = 1_000) -> None:
+        self.now_s = 100.0
+        self.metrics = Metrics()
+        self.admission = Admission(
+            lane="bulk",
+            items_max=items_max,
+            delay_ms=2_000,
+            metrics=self.metrics,
+            clock=lambda: self.now_s,
+            draw=lambda: 0.5,
+        )
+
+    def admit(self, items: int, tenant: int = GREEDY, *, within_s: float | None = None) -> None:
+        deadline_s = None if within_s is None else self.now_s + within_s
+        self.admission.admit(items, tenant_key=tenant, deadline_s=deadline_s)
+
+    def commit(self, items: int, after_s: float, tenant: int = GREEDY) -> None:
+        self.now_s += after_s
+        self.admission.answered(tenant, items)
+        self.admission.committed(items)
+
+    def refusal(self, items: int, tenant: int = GREEDY, *, within_s: float | None = None) -> BillowError:
+        with pytest.raises(BillowError) as refused:
+            self.admit(items, tenant, within_s=within_s)
+        return refused.value
+
+
+def test_a_refusal_names_the_lane_and_when_to_come_back() -> None:
+    door = Door()
+    door.admit(600)
+    error = door.refusal(401, MODEST)
+    assert error.reason is Reason.OVERLOADED
+    assert error.metadata == {"lane": "bulk"}
+    assert error.retry_delay_ms == RETRY_FIRST_MS * 1.5
+    assert door.metrics.why == ["full"]
+    assert door.admission.items == 600, "nothing was taken"
+
+
+def test_a_greedy_tenant_leaves_a_third_and_is_refused_first() -> None:
+    door = Door()
+    for _ in range(7):
+        door.admit(100)
+    door.refusal(100)
+    assert door.metrics.why == ["share"]
+    door.admit(200, MODEST)
+    door.admit(20, THIRD)
+    door.refusal(1)
+    assert door.metrics.why == ["share", "share"], "its share shrank, since others wait"
+    door.admit(20, THIRD)
+
+
+def test_a_new_tenant_finds_room_beside_greedy_ones() -> None:
+    door = Door()
+    for tenant in (GREEDY, THIRD):
+        try:
+            while True:
+                door.admit(10, tenant)
+        except BillowError:
+            continue
+    assert set(door.metrics.why) == {"share"}
+    door.admit(10, MODEST)
+
+
+def test_room_that_was_not_used_is_given_back() -> None:
+    door = Door(items_max=10)
+    with door.admission.admit(8, tenant_key=GREEDY, deadline_s=None) as place:
+        place.items -= 3  # these went into the queue
+    assert door.admission.items == 3
+    door.admission.answered(GREEDY, 3)
+    door.admit(10, GREEDY)
+
+
+def test_nothing_is_refused_for_its_deadline_while_the_rate_is_unknown() -> None:
+    door = Door()
+    door.admit(500)
+    door.admit(100, MODEST, within_s=0.001)
+
+
+def test_a_deadline_that_cannot_be_met_is_refused_at_once() -> None:
+    door = Door()
+    door.admit(600)
+    door.commit(100, 0.5)  # 5 ms an item, 500 left: 2.5 s
+    assert door.admission.wait_s() == pytest.approx(2.5)
+    error = door.refusal(1, MODEST, within_s=2.4)
+    assert door.metrics.why == ["deadline"]
+    assert error.retry_delay_ms == 2_500 * 1.5
+    door.admit(1, MODEST, within_s=2.6)
+
+
+def test_few_items_in_a_quiet_lane_tell_nothing_of_the_rate() -> None:
+    door = Door()
+    door.admit(1)
+    door.commit(1, 0.9)
+    door.admit(500)
+    assert door.admission.wait_s() == 0
+
+
+def test_a_failover_is_no_overload() -> None:
+    door = Door()
+    door.admit(600)
+    for _ in range(3):
+        door.commit(100, 0.1)
+        door.admit(100)
+    door.now_s += 10  # the primary is away: nothing moves, and whoever comes within its deadline waits
+    for _ in range(5):
+        door.admit(10, MODEST, within_s=5)
+        door.now_s += 0.5
+    door.commit(100, 0.1)
+    assert door.admission.wait_s() < 1, "one slow commit does not change the rate"
+    door.admit(10, MODEST, within_s=5)
+    assert door.metrics.why == []
+
+
+def test_a_delay_that_stays_is_refused_and_one_that_passes_is_not() -> None:
+    door = Door(items_max=10_000)
+    door.admit(3_000)
+    door.commit(100, 0.1)  # 1 ms an item: 2.9 s
+    door.admit(100)
+    for _ in range(9):
+        door.commit(100, 0.1)
+        door.admit(100)
+    assert door.metrics.why == [], "it has not stayed yet"
+    door.commit(100, 0.2)
+    door.refusal(1, MODEST)
+    assert door.metrics.why == ["delay"]
+    for _ in range(9):
+        door.commit(100, 0.1)
+    door.admit(1, MODEST)
+    assert door.metrics.why == ["delay"], "below the target again"
+
+
+def test_standing_begins_anew_after_one_look_below() -> None:
+    delay = Standing(target_s=0.1, interval_s=1.0)
+    assert not delay.look(0.0, 60.0), "a process that was stopped is late once"
+    assert not delay.look(0.5, 0.05)
+    assert not delay.look(0.6, 0.2)
+    assert not delay.look(1.5, 0.2)
+    assert delay.look(1.6, 0.2)
+    assert not delay.look(1.7, 0.1)
+
+
+@pytest.mark.parametrize(("draw", "backlog_s", "most"), [(0.0, 0.0, RETRY_FIRST_MS), (1.0, 1_000.0, RETRY_MAX_MS)])
+def test_retry_delays_grow_with_the_backlog_within_bounds(draw: float, backlog_s: float, most: int) -> None:
+    assert retry_delay_ms(backlog_s, lambda: draw) == most
+    assert retry_delay_ms(1.0, lambda: 0.25) == 1_250
+
+
+def test_the_shares_leave_room_for_a_batch_of_a_new_tenant() -> None:
+    alone = limits.LANE_ITEMS_MAX * limits.TENANT_FREE_TIMES // (limits.TENANT_FREE_TIMES + 1)
+    assert limits.LANE_ITEMS_MAX - alone >= limits.BATCH_ITEMS_MAX
