@@ -66,6 +66,7 @@ class Caller:
         if target.api_key is not None:
             self.metadata.add("authorization", f"Bearer {target.api_key}")
         self._budget = RetryBudget(policy)
+        self._stream_budget = RetryBudget(policy)
         self._random = random
         self._clock = clock
 
@@ -102,7 +103,10 @@ class Caller:
                 self._budget.succeeded()
                 return response
             wait_s = self._wait_before_retry_s(error, attempt=attempt, safety=safety)
-            if wait_s is None or self._clock() + wait_s >= ends_at:
+            if wait_s is None:
+                raise error
+            if self._clock() + wait_s >= ends_at:
+                error.not_retried = "time"
                 raise error
             await asyncio.sleep(wait_s)
 
@@ -124,12 +128,32 @@ class Caller:
             request.page_token = page.next_page_token
 
     def _wait_before_retry_s(self, error: BillowError, *, attempt: int, safety: Safety) -> float | None:
-        within_budget = self._budget.failed() if error.retryable else True
-        if not error.retryable or not within_budget or attempt >= self.policy.attempts_max:
+        if not error.retryable:
             return None
+        within_budget = self._budget.failed()
         if safety is Safety.ONCE and error.reason not in _REFUSED_BEFORE_WORK:
             return None
+        if attempt >= self.policy.attempts_max:
+            error.not_retried = "attempts"
+        elif not within_budget:
+            error.not_retried = "budget"
+        if error.not_retried:
+            return None
         return self.backoff_s(attempt=attempt, retry_delay_ms=error.retry_delay_ms)
+
+    def stream_answered(self) -> None:
+        """A message of a stream was answered."""
+        self._stream_budget.succeeded()
+
+    def stream_backoff_s(self, *, attempt: int, retry_delay_ms: int) -> float:
+        """The wait in seconds before a stream, or a refused batch of it, is tried again.
+
+        With the streams' budget used up the wait is ``backoff_max_ms`` at least: a stream has a place to go on from,
+        so it slows down where a call gives up.
+        """
+        if not self._stream_budget.failed():
+            retry_delay_ms = max(retry_delay_ms, self.policy.backoff_max_ms)
+        return self.backoff_s(attempt=attempt, retry_delay_ms=retry_delay_ms)
 
     def backoff_s(self, *, attempt: int, retry_delay_ms: int) -> float:
         """The wait in seconds after failed attempt number ``attempt``."""

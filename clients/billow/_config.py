@@ -55,8 +55,10 @@ class RetryPolicy:
     ``min(backoff_max_ms, backoff_first_ms * 2 ** (n - 2))`` (full jitter). A RetryInfo of the server is waited for in
     full, and the jitter comes on top.
     ``budget_tokens``: tokens of the client's retry budget: a failed attempt takes one, a successful call gives
-    ``budget_refill`` back, and nothing is retried while half of them are gone, so that retries cannot multiply an
-    overload. Streams are not bound by it: they send nothing while they wait.
+    ``budget_refill`` back, and nothing is retried while half of them are gone: in the long run at most
+    ``budget_refill`` retries (10 %) of the calls that succeed, so that retries cannot multiply an overload. The error
+    raised then has ``not_retried == "budget"``. Streams have a budget of their own: once it is used up they go on,
+    but wait ``backoff_max_ms`` at least before they send anything again.
     """
 
     attempts_max: int = 6

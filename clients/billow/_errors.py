@@ -46,6 +46,13 @@ class Violation:
     description: str
 
 
+_GIVEN_UP = {
+    "attempts": "all attempts were made",
+    "budget": "the client's retry budget is used up",
+    "time": "the next attempt would come after the timeout",
+}
+
+
 class BillowError(Exception):
     """A call, or one item of a batch, was refused or failed.
 
@@ -56,6 +63,9 @@ class BillowError(Exception):
     ``retry_delay_ms``: how long the server asks to wait before a repeat; 0 when it does not say.
     ``retryable``: the identical call may be made again and may then succeed.
     ``request_id``: under which the server logged the call, for support; "" when unknown.
+    ``not_retried``: why the client did not make the call again though it might: "attempts" (all were made), "budget"
+    (too many calls of this client fail, see ``RetryPolicy``) or "time" (the next attempt would come after the
+    call's timeout); "" when it was not to be retried.
     """
 
     def __init__(
@@ -79,10 +89,12 @@ class BillowError(Exception):
         self.retry_delay_ms = retry_delay_ms
         self.retryable = retryable
         self.request_id = request_id
+        self.not_retried = ""
 
     def __str__(self) -> str:
         faults = "".join(f"; {v.field}: {v.description} [{v.rule}]" for v in self.violations)
-        return f"{self.reason or self.code.name}: {self.message}{faults}"
+        given_up = f" (not retried: {_GIVEN_UP[self.not_retried]})" if self.not_retried else ""
+        return f"{self.reason or self.code.name}: {self.message}{faults}{given_up}"
 
 
 class InvalidRequest(BillowError):

@@ -190,7 +190,7 @@ class BatchStreams(Generic[Result]):
         self._work.set()
 
     def _enqueue_later(self, batch: _Batch[Result], *, retry_delay_ms: int) -> None:
-        wait_s = self._caller.backoff_s(attempt=batch.attempt, retry_delay_ms=retry_delay_ms)
+        wait_s = self._caller.stream_backoff_s(attempt=batch.attempt, retry_delay_ms=retry_delay_ms)
 
         def due() -> None:
             self._timers.discard(timer)
@@ -237,7 +237,7 @@ class BatchStreams(Generic[Result]):
                 self._fail(error)
                 return
             delay_ms = error.retry_delay_ms if isinstance(error, BillowError) else 0
-            await asyncio.sleep(self._caller.backoff_s(attempt=attempt, retry_delay_ms=delay_ms))
+            await asyncio.sleep(self._caller.stream_backoff_s(attempt=attempt, retry_delay_ms=delay_ms))
 
     async def _carry_once(self, lane: _Lane[Result]) -> None:
         """Sends and receives on one stream until all is over; raises BillowError when the stream breaks."""
@@ -305,6 +305,7 @@ class BatchStreams(Generic[Result]):
             lane.progressed = lane.progressed or batch.settled
             return
         lane.progressed = True
+        self._caller.stream_answered()
         results = self._wire.results(answer)
         if len(results) != len(batch.items):
             lane.sent[answer.sequence] = batch

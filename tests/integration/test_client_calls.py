@@ -98,9 +98,10 @@ async def test_attempts_are_bounded() -> None:
     toy = Toy(call_faults=[refuse("OVERLOADED") for _ in range(50)])
     policy = RetryPolicy(attempts_max=3, backoff_first_ms=1, backoff_max_ms=2)
     async with serving(toy) as address, billow.AsyncClient(address, retry=policy) as client:
-        with pytest.raises(billow.Overloaded):
+        with pytest.raises(billow.Overloaded) as caught:
             await client.issue(request())
     assert toy.calls == 3
+    assert caught.value.not_retried == "attempts"
 
 
 async def test_the_budget_stops_retries_of_many_failing_calls() -> None:
@@ -108,7 +109,10 @@ async def test_the_budget_stops_retries_of_many_failing_calls() -> None:
     policy = RetryPolicy(attempts_max=10, backoff_first_ms=1, backoff_max_ms=2, budget_tokens=20)
     async with serving(toy) as address, billow.AsyncClient(address, retry=policy) as client:
         outcomes = await asyncio.gather(*(client.issue(request(n)) for n in range(30)), return_exceptions=True)
-    assert all(isinstance(outcome, billow.Overloaded) for outcome in outcomes)
+    refused = [outcome for outcome in outcomes if isinstance(outcome, billow.Overloaded)]
+    assert len(refused) == 30
+    assert {outcome.not_retried for outcome in refused} == {"budget"}
+    assert str(refused[0]).endswith("(not retried: the client's retry budget is used up)")
     assert toy.calls < 30 + 10  # half of the tokens, instead of nine retries a call
 
 
@@ -118,6 +122,7 @@ async def test_a_wait_longer_than_the_deadline_is_not_waited_for() -> None:
         with pytest.raises(billow.Overloaded) as caught:
             await client.issue(request(), timeout_s=0.5)
     assert caught.value.retry_delay_ms == 900
+    assert caught.value.not_retried == "time"
     assert toy.calls == 1
 
 

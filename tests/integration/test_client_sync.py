@@ -149,3 +149,20 @@ async def test_a_deadline_ends_a_sync_call(toy: Toy, address: str) -> None:
             client.issue(request(1), timeout_s=0.2)
 
     await asyncio.to_thread(work)
+
+
+async def test_without_budget_nothing_is_made_again_and_the_error_says_so(toy: Toy, address: str) -> None:
+    toy.call_faults = [refuse("OVERLOADED") for _ in range(100)]
+    policy = RetryPolicy(attempts_max=10, backoff_first_ms=1, backoff_max_ms=2, budget_tokens=4)
+
+    def work() -> list[str]:
+        with billow.Client(address, retry=policy) as client:
+            said = []
+            for number in range(5):
+                with pytest.raises(billow.Overloaded) as caught:
+                    client.issue(request(number))
+                said.append(caught.value.not_retried)
+            return said
+
+    assert await asyncio.to_thread(work) == ["budget"] * 5
+    assert toy.calls == 6, "two tokens of four: one call was made again"

@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import billow
+from billow._call import Caller
+from billow._config import Target
 from billow._frames import ItemFramer, varint
 from billow._retry import RetryBudget, backoff_s
 from billow.issuance.v1 import issuance_pb2
@@ -56,6 +58,17 @@ def test_the_budget_stops_at_half_and_successes_fill_it_again() -> None:
     for _ in range(1_000):
         budget.succeeded()
     assert [budget.failed() for _ in range(5)] == [True] * 4 + [False]
+
+
+async def test_a_stream_slows_down_once_its_budget_is_used_up_and_calls_keep_theirs() -> None:
+    policy = billow.RetryPolicy(budget_tokens=4, budget_refill=1.0, backoff_first_ms=1, backoff_max_ms=5_000)
+    caller = Caller(target=Target(address="localhost:1"), policy=policy, random=lambda: 0.0)
+    waits = [caller.stream_backoff_s(attempt=1, retry_delay_ms=70) for _ in range(3)]
+    assert waits == [0.07, 5.0, 5.0]
+    for _ in range(4):
+        caller.stream_answered()
+    assert caller.stream_backoff_s(attempt=1, retry_delay_ms=70) == 0.07
+    assert caller.stream_backoff_s(attempt=1, retry_delay_ms=9_000) == 9.0
 
 
 @pytest.mark.parametrize(
