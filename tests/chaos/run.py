@@ -27,6 +27,7 @@ from tests.chaos.load import Load
 from tests.chaos.schedule import Step, chosen, pairs, steps
 from tests.chaos.setting import open_clients
 from tests.chaos.windows import Row, Window
+from tests.chaos.wiring import wired
 
 WARM_UP_S: Final = 3.0
 SETTLE_S: Final = {False: (0.5, 2.0), True: (0.2, 0.4)}  # between a fault's healing and the next one; quick or not
@@ -83,7 +84,7 @@ class Runner:
         )
         self._tell("starting the stack", 0.0)
         (self._dir / "ledgers").mkdir(parents=True, exist_ok=True)
-        with Stack(run_dir=self._dir / "stack", options=options) as stack:
+        with Stack(run_dir=self._dir / "stack", options=options) as stack, wired(stack):
             return asyncio.run(self._run(stack))
 
     async def _run(self, stack: Stack) -> Result:

@@ -128,6 +128,7 @@ class RollingRestart(Fault):
     def begin(self, site: Site) -> None:
         for name in site.names("server"):
             site.stack.restart(name)
+            site.stack.wait_healthy("envoy")  # until it sees the new one: a release goes on only then
 
 
 class RollingWorkers(RollingRestart):
