@@ -30,20 +30,15 @@ from core.storage.allocation import (
 )
 from core.storage.credit import MonthUse, Shares, month_of, share_out
 from core.storage.mysql import issuing_sql
+from core.storage.mysql.issued_rows import issued_from, lookups
 from core.storage.mysql.issuing_quota import QuotaSellers, count_quotas, lock_quotas, uses_from
 from core.storage.mysql.pool import DEADLOCK, DUPLICATE_KEY, LOCK_TIMEOUT, Primary, unavailable
 from core.storage.ports import Draft, Issued
-from core.storage.red_letter_port import RedDraft
 
 RETRY_BASE_MS = 5
 RETRY_AWAY_MS = 200
 STOCKS_KNOWN_MAX = 100_000  # stocks whose open ranges are remembered; the memory starts anew beyond
 PACK_IN_THREAD_BYTES = 256 * 1024  # compressing more than this would hold the event loop for a millisecond or more
-
-ISSUED_COLUMNS = (
-    "number, seller_key, request_id, request_sha256, kind, color, issued_at_us, net_total_minor, tax_total_minor,"
-    " gross_total_minor, buyer_tax_id, body_sha256"
-)
 
 Answer = Issued | BillowError
 Key = tuple[int, str]
@@ -135,17 +130,21 @@ class MySQLIssuingStore:
         plan = _Plan(drafts)
         give_up_at = asyncio.get_running_loop().time() + self._away_wait_ms / 1_000
         attempt = moves = 0
+        known = True  # or else: request ids collided, and are still to be looked up
         while plan.drafts:
             try:
+                if not known:
+                    known = bool(await self._settle_known(plan)) or attempt < COMMIT_ATTEMPTS_MAX
+                    if not known:
+                        raise unavailable("request ids collide and are not found")
                 await self._attempt(plan)
             except _RangesMoved as error:
                 moves += 1
                 if moves >= RANGE_MOVES_MAX:
                     raise unavailable("number ranges end faster than they can be taken") from error
-            except _KnownRequests as error:
+            except _KnownRequests:
                 attempt += 1
-                if not await self._settle_known(plan) and attempt >= COMMIT_ATTEMPTS_MAX:
-                    raise unavailable("request ids collide and are not found") from error
+                known = False
             except pymysql.err.OperationalError as error:
                 attempt += 1
                 if error.args[0] not in (DEADLOCK, LOCK_TIMEOUT):
@@ -179,7 +178,7 @@ class MySQLIssuingStore:
         primary = self._primary()
         async with primary.connection() as connection:
             # failures that leave the connection in order are handed out as values, so that it is kept
-            outcome = await self._transaction(connection, plan, needed, primary.epoch)
+            outcome = await self._transaction(connection, plan, needed, primary)
         if isinstance(outcome, Exception):
             raise outcome
         issued, quotas = outcome
@@ -190,7 +189,7 @@ class MySQLIssuingStore:
         plan.shrink()
 
     async def _transaction(
-        self, connection: aiomysql.Connection, plan: _Plan, needed: Mapping[Stock, int], epoch: int
+        self, connection: aiomysql.Connection, plan: _Plan, needed: Mapping[Stock, int], primary: Primary
     ) -> tuple[list[Issued], _Quotas] | Exception:
         """Takes the numbers, writes the invoices and commits; 2 round trips, 3 when it has to roll back.
 
@@ -199,7 +198,7 @@ class MySQLIssuingStore:
         drafts, packed, quotas = plan.drafts, await plan.packed(), _NO_QUOTAS
         async with connection.cursor() as cursor:
             try:
-                locked = await self._lock(cursor, needed, epoch)
+                locked = await self._lock(cursor, needed, primary.epoch)
                 issued_at_us = self._now_us()
                 if locked.limited:
                     quotas = await self._apply_quotas(cursor, plan, locked, month_of(issued_at_us))
@@ -207,6 +206,8 @@ class MySQLIssuingStore:
                     drafts = [draft for draft in drafts if (draft.seller_key, draft.request_id) not in quotas.answers]
                     if not drafts:
                         await connection.rollback()
+                        if any(isinstance(answer, Issued) for answer in quotas.answers.values()):
+                            await primary.confirm_on(connection)
                         return [], quotas
                     needed, packed = stocks(drafts), await _pack(drafts)
                 allocation = self._allocate(needed, locked.ranges)
@@ -347,34 +348,17 @@ class MySQLIssuingStore:
     async def _settle_known(self, plan: _Plan) -> int:
         """Looks the plan's request ids up on the primary, answers those it finds, and returns how many they were.
 
-        1 round trip a seller.
+        1 round trip a seller, and 1 when any is found: nobody is told of an invoice that no replica has received.
         """
-        found = 0
-        for sql, values in lookups(plan.drafts):
-            for row in await self._primary().rows(sql, values):
-                item = issued_from(row)
-                plan.settle((item.seller_key, item.request_id), item)
-                found += 1
+        primary = self._primary()
+        found = [issued_from(row) for sql, values in lookups(plan.drafts) for row in await primary.rows(sql, values)]
+        if found:
+            await primary.confirm()  # there, and nowhere else: another primary may not have them
+        for item in found:
+            plan.settle((item.seller_key, item.request_id), item)
         plan.shrink()
         plan.looked_up = True
-        return found
-
-
-def lookups(drafts: Iterable[Draft | RedDraft]) -> list[tuple[str, tuple[Any, ...]]]:
-    """The statements that look the drafts' request ids up, one a seller, each with its values."""
-    by_seller: dict[int, list[str]] = {}
-    for draft in drafts:
-        by_seller.setdefault(draft.seller_key, []).append(draft.request_id)
-    statements: list[tuple[str, tuple[Any, ...]]] = []
-    for seller_key, request_ids in by_seller.items():
-        places = ",".join(["%s"] * len(request_ids))
-        # the index is named, or stale statistics make it read all invoices of the seller
-        sql = (
-            f"SELECT {ISSUED_COLUMNS} FROM invoices FORCE INDEX (by_request)"  # noqa: S608 (placeholders)
-            f" WHERE seller_key = %s AND request_id IN ({places})"
-        )
-        statements.append((sql, (seller_key, *request_ids)))
-    return statements
+        return len(found)
 
 
 async def _issued_before(cursor: aiomysql.Cursor, drafts: Iterable[Draft]) -> list[Issued]:
@@ -389,11 +373,3 @@ async def _issued_before(cursor: aiomysql.Cursor, drafts: Iterable[Draft]) -> li
 def _count(shares: Shares, uses: Mapping[int, MonthUse], month: int) -> str:
     """The statement that counts what is taken, ready to be joined to others."""
     return f"{count_quotas(shares.taken, uses, month)}; " if shares.taken else ""
-
-
-def issued_from(row: Sequence[Any]) -> Issued:
-    """Builds an Issued from the columns ISSUED_COLUMNS."""
-    issued = Issued(*row)
-    issued.request_id = row[2].decode("ascii")
-    issued.buyer_tax_id = issued.buyer_tax_id or ""
-    return issued

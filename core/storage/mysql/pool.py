@@ -194,6 +194,20 @@ class Primary:
             await cursor.nextset()
             return done
 
+    async def confirm(self) -> None:
+        """Returns when a replica has received all that this primary had committed before; 1 round trip.
+
+        A primary that has crashed comes back with commits that nobody had received (docs/adr/0029). Whoever answers
+        by what was read, rather than by a commit of its own, makes this small one first: its receipt confirms all
+        before it.
+        """
+        async with self.connection() as connection:
+            await self.confirm_on(connection)
+
+    async def confirm_on(self, connection: aiomysql.Connection) -> None:
+        """Does the same on a lent connection, outside a transaction."""
+        await self.write_on(connection, "UPDATE fencing SET confirmations = confirmations + 1", ())
+
     @staticmethod
     async def _pass(cursor: aiomysql.Cursor) -> None:
         """Reads the fence's answer, which follows that of BEGIN."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.domain.errors import BillowError, Reason
 from core.storage.block import unpack_runs
-from core.storage.mysql.issuing import ISSUED_COLUMNS, issued_from
+from core.storage.mysql.issued_rows import ISSUED_COLUMNS, issued_from
 from core.storage.mysql.pool import Primary, Replicas, read, unavailable
 from core.storage.ports import BatchRow, InvoiceRow, Issued, ListFilter, Segment, VerificationEntry
 

@@ -23,7 +23,8 @@ from core.limits import COMMIT_ATTEMPTS_MAX, OPEN_RANGES_MAX, RANGE_MOVES_MAX
 from core.storage import block
 from core.storage.allocation import RangeState, Stock, allocate, answer_known, stocks
 from core.storage.mysql import issuing_sql, red_sql
-from core.storage.mysql.issuing import RETRY_AWAY_MS, RETRY_BASE_MS, issued_from, lookups
+from core.storage.mysql.issued_rows import issued_from, lookups
+from core.storage.mysql.issuing import RETRY_AWAY_MS, RETRY_BASE_MS
 from core.storage.mysql.pool import DEADLOCK, DUPLICATE_KEY, LOCK_TIMEOUT, Primary, rows, unavailable
 from core.storage.mysql.red_forms import FORM_COLUMNS, form_from
 from core.storage.ports import Issued
@@ -124,6 +125,7 @@ class MySQLRedStore:
                 fresh.setdefault((draft.seller_key, draft.request_id), draft)
         if not fresh:
             await connection.rollback()
+            await primary.confirm_on(connection)
             return _answers(drafts, known, {})
         numbers = sorted({draft.blue_number for draft in fresh.values()})
         sums = await _balances(connection, numbers)
@@ -146,6 +148,8 @@ class MySQLRedStore:
                 known[item.seller_key, item.request_id] = item
         else:
             await connection.rollback()
+            if known:
+                await primary.confirm_on(connection)
         return _answers(drafts, known, refused)
 
     async def _write(
