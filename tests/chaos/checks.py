@@ -28,7 +28,7 @@ class Life:
 
 
 @dataclass(slots=True)
-class Verdict:
+class Judgement:
     """Breaches, and how many answers were older than a red but within what is allowed while something is broken."""
 
     breaches: list[Breach] = field(default_factory=list)
@@ -36,20 +36,20 @@ class Verdict:
     stale: int = 0
 
 
-def verify(items: Sequence[Item], *, disturbed: Callable[[float, float], bool]) -> Verdict:
+def verify(items: Sequence[Item], *, disturbed: Callable[[float, float], bool]) -> Judgement:
     """Judges every answer to a check. `disturbed` tells whether anything was broken between two moments."""
     lives = _lives(items)
-    verdict = Verdict()
+    judgement = Judgement()
     asked = [item for item in items if item.intent.op == "verify" and item.acknowledged]
     for item in sorted(asked, key=lambda item: item.ended):
-        verdict.checked += 1
+        judgement.checked += 1
         life = lives[item.intent.number]
-        text = _judge(item, life, verdict, disturbed)
+        text = _judge(item, life, judgement, disturbed)
         if text:
-            verdict.breaches.append(Breach(WRONG, "P7", f"invoice {item.intent.number}", text, item.ended))
+            judgement.breaches.append(Breach(WRONG, "P7", f"invoice {item.intent.number}", text, item.ended))
         if item.answer is not None and item.answer.state == billow.INVOICE_STATE_FULLY_RED:
             life.red = min(life.red, item.ended)  # what one has seen the next one may not miss
-    return verdict
+    return judgement
 
 
 def _lives(items: Sequence[Item]) -> dict[str, Life]:
@@ -78,7 +78,7 @@ def _lives(items: Sequence[Item]) -> dict[str, Life]:
     return lives
 
 
-def _judge(item: Item, life: Life, verdict: Verdict, disturbed: Callable[[float, float], bool]) -> str:
+def _judge(item: Item, life: Life, judgement: Judgement, disturbed: Callable[[float, float], bool]) -> str:
     """Returns what is wrong with an answer; "" when nothing is."""
     intent, answer = item.intent, item.answer
     if answer is None:
@@ -109,6 +109,6 @@ def _judge(item: Item, life: Life, verdict: Verdict, disturbed: Callable[[float,
     if sent < life.red:
         return ""
     if sent <= life.red + STALE_S and disturbed(life.red - STALE_S, sent):
-        verdict.stale += 1
+        judgement.stale += 1
         return ""
     return f"said to be as issued {sent - life.red:.3f} s after its red invoice was acknowledged"

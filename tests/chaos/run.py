@@ -201,7 +201,7 @@ class Runner:
         items: list[Item] = []
         for path in sorted((self._dir / "ledgers").glob("*.jsonl")):
             items += read(path)
-        verdict = checks.verify(items, disturbed=self._disturbed)
+        judgement = checks.verify(items, disturbed=self._disturbed)
         breaches = [
             *compare.issued(items, found),
             *compare.ranges(found),
@@ -209,7 +209,7 @@ class Runner:
             *compare.archive(found),
             *compare.entries(items, found),
             *compare.reads(items),
-            *verdict.breaches,
+            *judgement.breaches,
         ]
         made = windows.calls(items)
         rows = [windows.quiet(self._windows, made, breaches), *windows.table(self._windows, made, breaches)]
@@ -218,8 +218,8 @@ class Runner:
         result.figures = {
             "acknowledged_invoices": len({item.answer.number for item in items if _issued(item) and item.answer}),
             "replayed": sum(item.intent.mode == "replay" and item.intent.op != "verify" for item in items),
-            "checks_judged": verdict.checked,
-            "checks_stale_within_a_second": verdict.stale,
+            "checks_judged": judgement.checked,
+            "checks_stale_within_a_second": judgement.stale,
             "items_by_mode": {mode: sum(item.intent.mode == mode for item in items) for mode in modes},
         }
         return result

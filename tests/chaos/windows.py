@@ -97,7 +97,7 @@ class Call:
     ended: float
     op: str
     mode: str
-    verdict: str  # acknowledged, refused, failed, given_up
+    ending: str  # acknowledged, refused, failed, given_up
     reason: str = ""
 
 
@@ -110,18 +110,18 @@ def calls(items: Iterable[Item]) -> list[Call]:
     found = []
     for group in groups.values():
         first = group[0].intent
-        verdict, reason = "acknowledged", ""
+        ending, reason = "acknowledged", ""
         for item in group:
             what = "" if item.answer is None else item.answer.what
-            if item.acknowledged or verdict in {"failed", "given_up"}:
+            if item.acknowledged or ending in {"failed", "given_up"}:
                 continue
             if what == CANCELLED or first.mode in GIVEN_UP:
-                verdict = "given_up"
+                ending = "given_up"
             elif what in REFUSED:
-                verdict = "refused"
+                ending = "refused"
             else:
-                verdict, reason = "failed", what or "no answer"
-        found.append(Call(first.at, max(item.ended for item in group), first.op, first.mode, verdict, reason))
+                ending, reason = "failed", what or "no answer"
+        found.append(Call(first.at, max(item.ended for item in group), first.op, first.mode, ending, reason))
     return sorted(found, key=lambda call: call.at)
 
 
@@ -134,7 +134,7 @@ def recovery(window: Window, made: Sequence[Call]) -> tuple[float, float]:
     first acknowledgement. A window in which nothing was acknowledged any more counts as a whole.
     """
     kinds = AFFECTED[window.affects]
-    good = [call for call in made if call.op in kinds and call.verdict == "acknowledged"]
+    good = [call for call in made if call.op in kinds and call.ending == "acknowledged"]
     ends = sorted(call.ended for call in good if window.began <= call.ended <= window.until)
     if not ends:
         return window.until - window.began, window.until - window.began
@@ -190,8 +190,8 @@ def total(rows: Sequence[Row]) -> Row:
 
 def _count(row: Row, call: Call) -> None:
     row.offered += 1
-    setattr(row, call.verdict, getattr(row, call.verdict) + 1)
-    if call.verdict == "acknowledged":
+    setattr(row, call.ending, getattr(row, call.ending) + 1)
+    if call.ending == "acknowledged":
         row.longest_s = max(row.longest_s, call.ended - call.at)
-    elif call.verdict == "failed":
+    elif call.ending == "failed":
         row.reasons[call.reason] += 1

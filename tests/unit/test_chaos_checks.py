@@ -33,8 +33,8 @@ def check(at: float, outcome: int = MATCH, *, state: int = NORMAL, red: int = 0,
 
 
 def wrong(*checks: Item, disturbed: bool = False) -> list[str]:
-    verdict = verify([ISSUED, REDDENED, *checks], disturbed=lambda since, until: disturbed)
-    return [breach.text for breach in verdict.breaches]
+    judgement = verify([ISSUED, REDDENED, *checks], disturbed=lambda since, until: disturbed)
+    return [breach.text for breach in judgement.breaches]
 
 
 @pytest.mark.parametrize(
@@ -89,5 +89,5 @@ def test_a_red_may_be_missed_for_a_second_while_something_is_broken() -> None:
 def test_a_red_that_was_seen_is_not_unseen() -> None:
     unanswered = replace(REDDENED, answer=None)
     seen = check(20.5, state=RED, red=-113)
-    verdict = verify([ISSUED, unanswered, seen, check(25.0)], disturbed=lambda since, until: True)
-    assert len(verdict.breaches) == 1
+    judgement = verify([ISSUED, unanswered, seen, check(25.0)], disturbed=lambda since, until: True)
+    assert len(judgement.breaches) == 1
