@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "range": "admin.registry:number_range",
     "quota": "admin.quotas:quota",
     "tax-id": "admin.tax_ids:tax_id",
+    "epoch": "admin.epoch:epoch",
     "status": "admin.status:status",
     "audit": "admin.audit.command:audit_command",
 }

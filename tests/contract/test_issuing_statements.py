@@ -8,7 +8,12 @@ from typing import Any
 import aiomysql
 import pytest
 
+from core.domain.errors import BillowError, Reason
 from core.settings import load
+from core.storage.mysql.entries import MySQLBookedInvoices
+from core.storage.mysql.issuing import MySQLIssuingStore
+from core.storage.mysql.pool import FIRST_EPOCH, Primary
+from core.storage.mysql.red_letter import MySQLRedStore
 from core.storage.ports import Issued
 from stack import Stack
 from tests.contract.issuing_subjects import MySQLSubject
@@ -85,3 +90,36 @@ async def test_a_quota_costs_two_statements_and_no_round_trip(mysql: MySQLSubjec
     trips.clear()
     await mysql.store.commit([seller.draft("e", lines=1)])
     assert trips == [LOCK, WRITE], "off is as before"
+
+
+async def test_a_process_of_another_epoch_issues_nothing(mysql: MySQLSubject) -> None:
+    seller = await mysql.seller()
+    before = await mysql.ranges(seller)
+    for epoch in (FIRST_EPOCH - 1, FIRST_EPOCH + 1):
+        primary = Primary(mysql.primary.node, epoch=epoch)
+        store = MySQLIssuingStore(primary=lambda held=primary: held, now_us=lambda: 1, away_wait_ms=0)  # type: ignore[misc]
+        with pytest.raises(BillowError) as refused:
+            await store.commit([seller.draft("a")])
+        assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
+        red = MySQLRedStore(
+            primary=lambda held=primary: held,  # type: ignore[misc]
+            booked=MySQLBookedInvoices(),
+            now_us=lambda: 1,
+            away_wait_ms=0,
+        )
+        with pytest.raises(BillowError) as refused:
+            await red.commit([])
+        assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
+    assert await mysql.ranges(seller) == before
+    assert isinstance((await mysql.store.commit([seller.draft("a")]))[0], Issued)
+
+
+async def test_an_answer_that_was_only_read_is_confirmed_by_a_commit(
+    mysql: MySQLSubject, trips: list[list[str]]
+) -> None:
+    seller = await mysql.seller()
+    await mysql.store.commit([seller.draft("a")])
+    trips.clear()
+    await mysql.store.commit([seller.draft("a")])
+    confirmed = ["START TRANSACTION", "SELECT fencing", "UPDATE fencing", "COMMIT"]
+    assert trips[-2:] == [[LOOK_UP], confirmed]

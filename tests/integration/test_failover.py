@@ -16,7 +16,7 @@ from core.settings import load
 from core.storage.mysql.topology import Topology
 from stack import DATA_STORES, Stack, StackError, StackOptions
 from stack.mariadb import root, variables
-from tests.support.platform import Tenant, new_tenant, request_of
+from tests.support.platform import Tenant, admin, new_tenant, request_of
 
 CALLERS = 4
 AUDIT_S = 120
@@ -199,7 +199,9 @@ async def test_what_holds_an_earlier_epoch_cannot_write(three: Stack) -> None:
     await topology.start()
     try:
         held = topology.primary()
-        ask(three, three.state.primary, "UPDATE billow.fencing SET epoch = epoch + 1")
+        node = topology.primary().node.address
+        raised = await asyncio.to_thread(admin, three, "epoch", "raise", "--node", f"{node.host}:{node.port}")
+        assert raised["epoch"] == held.epoch + 1
         with pytest.raises(BillowError) as refused:
             await held.write("UPDATE tenants SET display_name = 'x'")
         assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
