@@ -34,6 +34,7 @@ RESTARTS_MAX: Final = 30  # failed starts in a row, with growing pauses, before 
 
 NOT_RUNNING: Final = 70  # faults of supervisord's API
 ALREADY_STARTED: Final = 60
+STILL: Final = ("STOPPED", "FATAL")  # supervisord starts nothing again that is in one of these states
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,13 +167,17 @@ class Supervisor:
             self._call("startProcess", name, False, ignore=ALREADY_STARTED)
 
     def stop(self, names: Iterable[str]) -> None:
-        """Stops processes together and waits until they are gone: SIGTERM, then SIGKILL after their grace."""
+        """Stops processes together and waits until they are gone: SIGTERM, then SIGKILL after their grace.
+
+        One that has just ended by itself is about to be started again, and cannot be told to stop before: it is told
+        until it stands still.
+        """
         waiting = list(names)
-        for name in waiting:
-            self._call("stopProcess", name, False, ignore=NOT_RUNNING)
         while waiting:
+            for name in waiting:
+                self._call("stopProcess", name, False, ignore=NOT_RUNNING)
             states = self.states()
-            waiting = [name for name in waiting if states[name].pid]
+            waiting = [name for name in waiting if states[name].state not in STILL]
             if waiting:
                 time.sleep(0.02)
 
