@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks import calls, echo, loads
 from benchmarks.bench import ISSUE_ONE, VERIFY_ONE, Bench, require_whole
 
-UNDER_WAY = 64  # calls at once
+UNDER_WAY = 256  # calls at once, of the echo as well: enough to see what is reached when all wait for CPU
 CHECKED = 2_000  # different invoices verified
 WARM_UP_CALLS = 200
 SETTLED_TRIES = 20

@@ -49,6 +49,10 @@ DELAY_INTERVAL_MS: Final = 1_000
 # Transactions of one lane under way at once. More wait for each other's ranges and only make smaller batches: measured
 # with 10 sellers and 2 processes, 675 single calls a second with 1 and 312 with 4; bulk is the same with both.
 LANE_COMMITS_MAX: Final = 1
+# A commit costs some 1.5 ms of CPU, an invoice in it 0.15 ms: below so many a lane that has work waits for more, and no
+# longer than this, so that it costs a single call little of its 250 ms (docs/adr/0037)
+REST_ITEMS_MAX: Final = 100
+REST_MS_MAX: Final = 50
 COMMIT_ATTEMPTS_MAX: Final = 6  # of one transaction after deadlock, lock timeout, duplicate key or lost connection
 RANGE_MOVES_MAX: Final = 50  # times that one commit finds its remembered ranges used up
 OPEN_RANGES_MAX: Final = 8  # ranges of one seller and kind looked at in one transaction, unless they are tiny

@@ -1,12 +1,13 @@
 """Lanes: invoices that arrive while others are being committed are committed together.
 
 A lane has a bounded queue and LANE_COMMITS_MAX committers. A committer takes whatever has gathered, from the tenants
-in turn, up to COMMIT_ITEMS_MAX items and COMMIT_BYTES_MAX bytes, and sees it through: there is no artificial wait, so a
-lone invoice goes at once and a crowd goes together. From the moment an item is taken into a commit it belongs to the
-lane: a caller that goes away ends its waiting, never the writing. Before that moment it has no number, and is dropped
-when nobody waits for it any more. Two lanes, interactive and bulk, keep a flood of batches from delaying single calls;
-while single calls come, the bulk lane also commits less at once, since both need the same number ranges. What a lane
-takes on is decided by server/admission.py, before validation.
+in turn, up to COMMIT_ITEMS_MAX items and COMMIT_BYTES_MAX bytes, and sees it through. A lone invoice goes at once. When
+others came meanwhile, the committer rests as long as its last small commit took, so that a crowd goes together: most
+of what a small commit costs is the commit's (docs/adr/0037). From the moment an item is taken into a commit it belongs
+to the lane: a caller that goes away ends its waiting, never the writing. Before that moment it has no number, and is
+dropped when nobody waits for it any more. Two lanes, interactive and bulk, keep a flood of batches from delaying single
+calls; while single calls come, the bulk lane also commits less at once, since both need the same number ranges. What a
+lane takes on is decided by server/admission.py, before validation.
 """
 
 from __future__ import annotations
@@ -144,9 +145,18 @@ class Lane:
             await self._arrived.acquire()
             slices = self._take()
             if slices:
+                began_s = asyncio.get_running_loop().time()
                 await self._see_through(slices)
+                await self._rest(slices, began_s)
             elif self._closed:
                 return
+
+    async def _rest(self, slices: Sequence[tuple[_Group, int, int]], began_s: float) -> None:
+        """After a small commit, lets more gather beside what waits already, as long as the commit took."""
+        items = sum(end - start for _, start, end in slices)
+        if self._queue and items < limits.REST_ITEMS_MAX and not self._closed:
+            took_s = asyncio.get_running_loop().time() - began_s
+            await asyncio.sleep(min(took_s, limits.REST_MS_MAX / 1_000))
 
     def used_lately(self) -> bool:
         """Tells whether anything came within the last USED_S."""

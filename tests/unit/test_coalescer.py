@@ -154,6 +154,22 @@ async def test_what_gathers_behind_a_commit_is_committed_together(bench: Bench) 
     assert [answer.request_id for answer in answers] == [f"order-{serial}" for serial in range(51)]
 
 
+async def test_after_a_small_commit_a_lane_with_work_lets_more_gather(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "REST_MS_MAX", 5_000)
+    first = asyncio.create_task(bench.lane.issue([draft(0)]))
+    await settle()
+    second = asyncio.create_task(bench.lane.issue([draft(1)]))
+    await asyncio.sleep(0.2)  # so long the commit takes, and so long the lane then rests
+    bench.store.gate.set()
+    await first
+    await settle()
+    await asyncio.gather(second, bench.lane.issue([draft(2)]))
+    await bench.lane.issue([draft(3)])
+    assert bench.store.sizes == [1, 2, 1]
+
+
 async def test_a_commit_is_bounded_and_large_groups_are_cut(bench: Bench) -> None:
     bench.store.gate.set()
     answers = await bench.lane.issue([draft(serial) for serial in range(2_500)])
