@@ -11,7 +11,7 @@ from core import settings
 from core.storage import segments
 from core.storage.objects.s3 import open_s3
 from stack import Stack, StackError
-from tests.chaos.faults.fault import Site
+from tests.chaos.faults.fault import LONG_S, Site
 
 CATCH_UP_S: Final = 60
 ARCHIVED_S: Final = 180.0
@@ -77,7 +77,7 @@ def wait_until_archived(site: Site) -> int:
     """Waits until every batch lies in a segment; returns how many do not after ARCHIVED_S. Blocks."""
     deadline = time.monotonic() + ARCHIVED_S
     while True:
-        with site.sql(site.primary) as cursor:
+        with site.sql(site.primary, read_s=LONG_S) as cursor:
             waiting = int(_rows(cursor, WAITING)[0]["waiting"])
         if not waiting or time.monotonic() > deadline:
             return waiting
@@ -87,7 +87,7 @@ def wait_until_archived(site: Site) -> int:
 def gather(site: Site) -> Facts:
     """Reads databases and ranges. Blocks. Raises StackError when a replica does not catch up."""
     facts = Facts(primary=site.primary)
-    with site.sql(site.primary) as cursor:
+    with site.sql(site.primary, read_s=LONG_S) as cursor:
         sellers = {row["seller_key"]: row["seller"] for row in _rows(cursor, SELLERS)}
         facts.ranges = [
             StoredRange(
@@ -103,7 +103,7 @@ def gather(site: Site) -> Facts:
         facts.waiting_batches = int(_rows(cursor, WAITING)[0]["waiting"])
         position = _rows(cursor, "SELECT @@GLOBAL.gtid_binlog_pos AS position")[0]["position"]
     for node in (site.primary, *site.replicas()):
-        with site.sql(node) as cursor:
+        with site.sql(node, read_s=LONG_S) as cursor:
             if node != site.primary:
                 cursor.execute("SELECT MASTER_GTID_WAIT(%s, %s) AS waited", (position, CATCH_UP_S))
                 found: Any = cursor.fetchall()

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pymysql
 
-from tests.chaos.faults.fault import Fault, Site
+from tests.chaos.faults.fault import LONG_S, Fault, Site
 
 DELAY_S = 30
 
@@ -120,7 +120,7 @@ class SchemaChange(Fault):
 
     @staticmethod
     def _alter(site: Site, statements: Iterable[str]) -> None:
-        with site.sql(site.primary) as cursor:
+        with site.sql(site.primary, read_s=LONG_S) as cursor:
             cursor.execute("SET SESSION lock_wait_timeout = 30")
             for statement in statements:
                 cursor.execute(statement)

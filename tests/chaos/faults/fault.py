@@ -17,6 +17,8 @@ from stack import Stack, StackError, mariadb
 
 HEALTHY_S: Final = 90.0  # after the end of a fault; beyond, the run ends with an error
 REDIS_S: Final = 5.0
+ANSWER_S: Final = 10  # of a database, to a small question
+LONG_S: Final = 300  # to a large one
 PROMISED: Final = ("P1", "P2", "P3", "P4", "P10")  # what the loss of any process must leave whole
 
 
@@ -63,9 +65,9 @@ class Site:
         return list(self.stack.state.replicas)
 
     @contextmanager
-    def sql(self, node: str) -> Iterator[pymysql.cursors.DictCursor]:
-        """A cursor as root on one node."""
-        with mariadb.root(self.stack.folder, self.stack.state, node) as cursor:
+    def sql(self, node: str, *, read_s: int = ANSWER_S) -> Iterator[pymysql.cursors.DictCursor]:
+        """A cursor as root on one node, whose statements may take `read_s`."""
+        with mariadb.root(self.stack.folder, self.stack.state, node, read_s=read_s) as cursor:
             yield cursor
 
     @contextmanager
