@@ -19,6 +19,7 @@ import redis
 
 from stack import Stack, StackError, StackOptions
 from tests.chaos import checks, compare, facts, resolve, windows
+from tests.chaos.away import away_times
 from tests.chaos.compare import Breach
 from tests.chaos.faults import catalogue
 from tests.chaos.faults.fault import Fault, Site
@@ -75,6 +76,7 @@ class Runner:
         self._dir = run_dir
         self._tell = tell
         self._windows: list[Window] = []
+        self._away: list[tuple[float, float]] = []
         self._faults = chosen(catalogue(), plan.patterns, quick=plan.quick)
 
     def run(self) -> Result:
@@ -201,6 +203,8 @@ class Runner:
         items: list[Item] = []
         for path in sorted((self._dir / "ledgers").glob("*.jsonl")):
             items += read(path)
+        logs = sorted((self._dir / "stack" / "logs").glob("server-*.log*"))
+        self._away = away_times(logs, offset_s=time.time() - time.monotonic())
         judgement = checks.verify(items, disturbed=self._disturbed)
         breaches = [
             *compare.issued(items, found),
@@ -225,8 +229,9 @@ class Runner:
         return result
 
     def _disturbed(self, since: float, until: float) -> bool:
-        """Whether anything was broken between two moments."""
-        return any(window.began <= until and since <= window.healed for window in self._windows)
+        """Whether anything was broken between two moments, or a server could not reach Redis in time by its own word."""
+        broken = [*((window.began, window.healed) for window in self._windows), *self._away]
+        return any(began <= until and since <= ended for began, ended in broken)
 
 
 @contextmanager

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 import billow
+from tests.chaos.away import away_times
 from tests.chaos.checks import STALE_S, verify
 from tests.chaos.ledger import Answer, Intent, Item
 
@@ -91,3 +94,20 @@ def test_a_red_that_was_seen_is_not_unseen() -> None:
     seen = check(20.5, state=RED, red=-113)
     judgement = verify([ISSUED, unanswered, seen, check(25.0)], disturbed=lambda since, until: True)
     assert len(judgement.breaches) == 1
+
+
+def test_servers_logs_tell_when_redis_was_away(tmp_path: Path) -> None:
+    words = [
+        (1, "Redis counts as away: x"),
+        (3, "Redis is back"),
+        (5, "Redis has started anew"),
+        (7, "Redis counts as"),
+    ]
+    words.append((8, "Redis counts as away: y"))
+    lines = [
+        json.dumps({"time": f"1970-01-01T00:01:{at:02}+00:00", "logger": "core.storage.redis.link", "message": text})
+        for at, text in words
+    ]
+    log = tmp_path / "server-1.log"
+    log.write_text("\n".join(["Traceback of core.storage.redis.link", *lines]))
+    assert away_times([log], offset_s=60.0) == [(1.0, 3.0), (8.0, float("inf"))]
