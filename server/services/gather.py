@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from core.domain.errors import BillowError, Reason
 
 OVERLOAD_RETRY_MS = 200
+PACE_S_MAX = 0.005
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -18,9 +19,11 @@ class Gather(Generic[Key, Value]):
     """Turns single lookups into batched reads.
 
     What arrives in one turn of the event loop, or while all `reads_max` reads are under way, becomes the next read of
-    at most `items_max` keys. The same key is read once a batch. A lookup never joins a read that began before it, so
-    an answer is never older than its question (P7). At most `waiting_max` keys wait; beyond, OVERLOADED. A read that
-    fails fails for those who waited for it only. `read` must end by itself: it has a timeout of its own.
+    at most `items_max` keys. Reads begin at least twice the time apart that the last one took, or PACE_S_MAX: a lone
+    lookup goes at once, and many share what a read costs (docs/adr/0037). The same key is read once a batch. A lookup
+    never joins a read that began before it, so an answer is never older than its question (P7). At most `waiting_max`
+    keys wait; beyond, OVERLOADED. A read that fails fails for those who waited for it only. `read` must end by itself:
+    it has a timeout of its own.
     """
 
     def __init__(
@@ -38,6 +41,8 @@ class Gather(Generic[Key, Value]):
         self._waiting: dict[Key, asyncio.Future[Value | None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._scheduled = False
+        self._pace_s = 0.0
+        self._not_before_s = 0.0
 
     async def get(self, key: Key) -> Value | None:
         """Returns the value of the key, or None; raises what the read raises, or OVERLOADED.
@@ -70,17 +75,26 @@ class Gather(Generic[Key, Value]):
             if len(self._waiting) >= self._waiting_max:
                 words = f"{len(self._waiting)} lookups are waiting already"
                 raise BillowError(Reason.OVERLOADED, words, retry_delay_ms=OVERLOAD_RETRY_MS)
-            loop = asyncio.get_running_loop()
-            future = self._waiting[key] = loop.create_future()
+            future = self._waiting[key] = asyncio.get_running_loop().create_future()
             future.add_done_callback(_retrieve)
-            if not self._scheduled and self._reads_left:
-                self._scheduled = True
-                loop.call_soon(self._start)
+            self._schedule()
         return future
+
+    def _schedule(self) -> None:
+        """Sees to it that what waits is read as soon as a read is free and it is time."""
+        if self._scheduled or not self._reads_left:
+            return
+        self._scheduled = True
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._not_before_s:
+            loop.call_at(self._not_before_s, self._start)
+        else:
+            loop.call_soon(self._start)
 
     def _start(self) -> None:
         """Starts reads while keys wait and reads are free."""
         self._scheduled = False
+        self._not_before_s = asyncio.get_running_loop().time() + self._pace_s
         while self._waiting and self._reads_left:
             if len(self._waiting) <= self._items_max:
                 batch, self._waiting = self._waiting, {}
@@ -93,6 +107,8 @@ class Gather(Generic[Key, Value]):
 
     async def _run(self, batch: dict[Key, asyncio.Future[Value | None]]) -> None:
         """Reads one batch and resolves everybody who waits for it, whatever happens."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
         try:
             values = await self._read(list(batch))
             for key, future in batch.items():
@@ -106,7 +122,10 @@ class Gather(Generic[Key, Value]):
             for future in batch.values():
                 future.cancel()  # only those still open: the task itself was cancelled
             self._reads_left += 1
-            self._start()
+            self._pace_s = min(2 * (loop.time() - began_s), PACE_S_MAX)
+            self._not_before_s = max(self._not_before_s, began_s + self._pace_s)
+            if self._waiting:
+                self._schedule()
 
     async def close(self) -> None:
         """Waits until nothing waits and nothing is under way."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from core.domain.errors import BillowError, Reason
+from server.services import gather as module
 from server.services.gather import Gather
 
 
@@ -26,6 +27,12 @@ class Reads:
 
     def finish(self, number: int) -> None:
         self.gates[number].set_result({key: f"value {key}" for key in self.batches[number] if key % 10})
+
+
+@pytest.fixture(autouse=True)
+def unpaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads may follow each other at once: what is looked at here is their order."""
+    monkeypatch.setattr(module, "PACE_S_MAX", 0.0)
 
 
 async def turns(count: int = 5) -> None:
@@ -134,3 +141,21 @@ async def test_a_failure_nobody_waits_for_any_more_is_no_complaint() -> None:
     assert reads.batches == [[1], [2]]
     reads.finish(1)
     await lookups.close()
+
+
+async def test_reads_keep_a_distance_so_that_many_share_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PACE_S_MAX", 5.0)
+    reads = Reads()
+    lookups = gather(reads)
+    first = asyncio.create_task(lookups.get(1))
+    await asyncio.sleep(0.2)  # so long the read takes, and so long nothing is read after it
+    reads.finish(0)
+    await first
+    others = [asyncio.create_task(lookups.get(2))]
+    await turns()
+    others.append(asyncio.create_task(lookups.get(3)))
+    while len(reads.gates) < 2:  # noqa: ASYNC110 (nobody tells)
+        await asyncio.sleep(0.01)
+    assert reads.batches == [[1], [2, 3]]
+    reads.finish(1)
+    await asyncio.gather(*others)
