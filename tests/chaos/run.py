@@ -229,7 +229,7 @@ class Runner:
         return result
 
     def _disturbed(self, since: float, until: float) -> bool:
-        """Whether anything was broken between two moments, or a server could not reach Redis in time by its own word."""
+        """Whether anything was broken between two moments, or a server counted Redis as away."""
         broken = [*((window.began, window.healed) for window in self._windows), *self._away]
         return any(began <= until and since <= ended for began, ended in broken)
 
