@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 TYPED := admin benchmarks clients/billow core demo press protos/generate.py server stack tests workers
 
-.PHONY: help setup demo up down status test mutations lint proto bench bench-peers bench-soak chaos ci
+.PHONY: help setup demo up down status test simulate mutations lint proto bench bench-peers bench-soak chaos ci
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,8 +25,11 @@ down: ## Stop it
 status: ## Show what is running
 	@$(BIN)/python -m stack status
 
-test: setup ## Unit, contract and integration tests, against real servers
-	@$(BIN)/python -m pytest tests/unit tests/contract tests/integration
+test: setup ## Unit, contract, simulation and integration tests, the latter against real servers
+	@$(BIN)/python -m pytest tests/unit tests/contract tests/simulation tests/integration
+
+simulate: setup ## Histories of the issuing core with faults at every await, by seed (SEEDS=20000; FROM=1)
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),20000) --from $(or $(FROM),1)
 
 mutations: setup ## Break each promise on purpose, in a copy, and see the tests notice (ONLY=P2,P7: some promises)
 	@$(BIN)/python -m tests.mutations --only "$(ONLY)"
