@@ -67,6 +67,8 @@ def is_away(error: BaseException) -> bool:
         return True
     if isinstance(error, pymysql.err.MySQLError) and error.args and error.args[0] in AWAY_ERRORS:
         return True
+    if isinstance(error, AttributeError) and "'NoneType' object has no attribute 'read" in str(error):
+        return True  # aiomysql's way to say that its connection was closed under a statement, by `drop`
     return isinstance(error, RuntimeError) and "closed" in str(error)
 
 
