@@ -40,7 +40,8 @@ class ReassertJob:
         self._primary = primary
         self._entries = entries
         self._now_us = now_us
-        self._since_us = now_us() - (cached_s * 1_000 + REASSERT_WINDOW_MS) * 1_000
+        self._reach_us = (cached_s * 1_000 + REASSERT_WINDOW_MS) * 1_000
+        self._since_us = now_us() - self._reach_us
         self._began_us = 0  # when the round under way began
         self._after = ""  # how far it has come
         self._told = True  # whether the cache took all of it
@@ -48,7 +49,10 @@ class ReassertJob:
     async def step(self) -> bool:
         """Tells the cache one page of the balances changed since; see the port of Loop. 3 round trips."""
         if not self._after:
-            self._began_us, self._told = self._now_us(), True
+            now_us = self._now_us()
+            if now_us < self._began_us - REASSERT_WINDOW_MS * 500:
+                self._since_us = now_us - self._reach_us  # the clock was ahead: changes seemed too old; begin anew
+            self._began_us, self._told = now_us, True
         page = await self._reds.changed(since_us=self._since_us, after=self._after, items_max=RED_REASSERT_ITEMS_MAX)
         if page:
             numbers = [number for number, _ in page]

@@ -28,10 +28,10 @@ AT_CALLS = (Kind.FAIL_BEFORE, Kind.FAIL_AFTER, Kind.HANG, Kind.SLOW, Kind.KILL_B
 OF_THEMSELVES = (Kind.CACHE_FLUSH, Kind.CACHE_AWAY, Kind.OBJECTS_AWAY, Kind.CLOCK_JUMP)
 TIMEOUT_S = 3.0  # what a port waits for its store
 FREEZE_S_MAX = 8.0  # longer than a lease
-# Clocks of processes: the cache is told of reds again by their times, which may differ by less than the window of
-# workers/red_letter.py. Leases run by the database's clock, which may do what it likes.
-JUMP_S_MAX = 2.5
-DATABASE_JUMP_S_MAX = 60.0
+JUMP_S_MAX = 60.0
+# A worker tells the cache of reds again by the times that servers gave them: a server may be behind by less than the
+# window of workers/red_letter.py.
+SERVER_JUMP_S_MAX = 2.5
 
 
 class Faults:

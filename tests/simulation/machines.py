@@ -11,7 +11,6 @@ from typing import Any, TypeVar, cast
 
 from prometheus_client import CollectorRegistry
 
-from core import limits
 from core.settings import WorkerSettings
 from core.storage.memory.cache import MemoryIssueCache, MemoryVerificationCache
 from core.storage.memory.issuing import MemoryIssuingStore
@@ -36,6 +35,7 @@ Result = TypeVar("Result")
 WAIT_MAX_MS = 120_000  # a server's patience: more than all that can go wrong with a call, so that none may run out
 WORKER = WorkerSettings(lease_ms=2_000, segment_age_max_ms=1_500, idle_wait_ms=1_000)
 RETENTION_DAYS = 3_650
+CACHED_S = 3_600
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ class Worker(Machine):
             reds=cast(Any, ports.Reds(world, process, self._build.reds(tables=world.tables, now_us=now_us))),
             primary=ports.Reader(world, process, of_replica=False),
             entries=ports.Entries(world, process, self._build.entries(state=world.cache, clock=world.loop.time)),
-            cached_s=limits.NOT_FOUND_TTL_MS,
+            cached_s=CACHED_S,
             now_us=now_us,
         )
         jobs: tuple[Job, ...] = (archive, reassert) if self.name == "worker-0" else (archive,)

@@ -15,7 +15,7 @@ from core.storage.memory.cache import MemoryCacheState
 from core.storage.memory.objects import MemoryObjectStore
 from core.storage.memory.tables import MemoryTables
 from core.storage.ports import SellerRecord
-from tests.simulation.faults import DATABASE_JUMP_S_MAX, FREEZE_S_MAX, JUMP_S_MAX, TIMEOUT_S, Faults, Kind
+from tests.simulation.faults import FREEZE_S_MAX, JUMP_S_MAX, SERVER_JUMP_S_MAX, TIMEOUT_S, Faults, Kind
 from tests.simulation.loop import PROCESS, Loop, Process
 
 Result = TypeVar("Result")
@@ -162,7 +162,8 @@ class World:
                 self.objects_away = not self.objects_away
             else:
                 name = self.choice.choice(("server-0", "server-1", "database", "worker-0"))
-                self.offset_us[name] = self.faults.jump_us(DATABASE_JUMP_S_MAX if name == "database" else JUMP_S_MAX)
+                furthest_s = SERVER_JUMP_S_MAX if name.startswith("server") else JUMP_S_MAX
+                self.offset_us[name] = self.faults.jump_us(furthest_s)
 
     def replicate(self) -> None:
         """The replica catches up."""

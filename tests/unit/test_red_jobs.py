@@ -74,6 +74,18 @@ async def test_a_new_worker_begins_where_entries_may_still_be_cached_and_then_lo
     assert setting.state.entries[NUMBER] == OLD
 
 
+async def test_what_changed_while_the_clock_was_ahead_is_told_when_it_comes_back() -> None:
+    setting = Setting(changed_s_ago=-1)
+    setting.now_us += 60_000_000
+    await setting.job.step()
+    setting.state.entries[NUMBER] = OLD
+    await setting.job.step()
+    assert setting.state.entries[NUMBER] == OLD, "59 s ago by this clock"
+    setting.now_us -= 30_000_000
+    await setting.job.step()
+    assert setting.state.entries[NUMBER] == ENTRY
+
+
 async def test_forms_become_void_when_their_time_is_up() -> None:
     tables = MemoryTables()
     for state, expires_at_us in (
