@@ -174,12 +174,16 @@ class Supervisor:
         """
         waiting = list(names)
         while waiting:
-            for name in waiting:
-                self._call("stopProcess", name, False, ignore=NOT_RUNNING)
+            self.tell_to_stop(waiting)
             states = self.states()
             waiting = [name for name in waiting if states[name].state not in STILL]
             if waiting:
                 time.sleep(0.02)
+
+    def tell_to_stop(self, names: Iterable[str]) -> None:
+        """Sends processes SIGTERM, and does not start them again; does not wait."""
+        for name in names:
+            self._call("stopProcess", name, False, ignore=NOT_RUNNING)
 
     def states(self) -> dict[str, ProcessState]:
         """Returns what supervisord knows of each process, by name."""
