@@ -7,7 +7,7 @@ timeout of the settings. Each port has an in-memory twin in core/storage/memory 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from core.domain.errors import BillowError
@@ -48,7 +48,10 @@ class Draft:
 
 @dataclass(slots=True)
 class Issued:
-    """What is remembered of an issued invoice without its body: the answer to its request."""
+    """What is remembered of an issued invoice without its body: the answer to its request.
+
+    `repeated`: it was there before the commit that answers with it, so much may have become of it since.
+    """
 
     number: str
     seller_key: int
@@ -62,6 +65,7 @@ class Issued:
     gross_total_minor: int
     buyer_tax_id: str
     body_sha256: bytes
+    repeated: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +250,8 @@ class IssueCache(Protocol):
     async def remember(self, issued: Sequence[Issued], seller_tax_ids: Mapping[int, str]) -> None:
         """Remembers answers and verification entries and wakes the workers; 1 round trip.
 
-        What is remembered already stays: a red-letter may have come in between. An invoice whose seller is not in
-        `seller_tax_ids` gets no entry.
+        What is remembered already stays: a red-letter may have come in between. An invoice that is a repetition, or
+        whose seller is not in `seller_tax_ids`, gets no entry.
         """
         ...
 

@@ -121,6 +121,14 @@ async def test_sellers_and_request_ids_do_not_mix(caches: Caches) -> None:
     assert await caches.issue.known([key_of(item) for item in issued]) == {key_of(item): item for item in issued}
 
 
+async def test_a_repetition_gets_no_entry(caches: Caches) -> None:
+    """A red-letter may have come since it was issued (P7)."""
+    issued = new_issued()
+    await caches.issue.remember([replace(issued, repeated=True)], {7: SELLER_TAX_ID})
+    assert await caches.issue.known([key_of(issued)]) == {key_of(issued): issued}
+    assert await caches.verification.entries([issued.number]) == {}
+
+
 async def test_an_unknown_seller_gets_no_entry(caches: Caches) -> None:
     known, unknown = new_issued(), new_issued(seller_key=9)
     await caches.issue.remember([known, unknown], {7: SELLER_TAX_ID})

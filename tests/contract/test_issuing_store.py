@@ -58,6 +58,14 @@ async def test_a_repeat_gets_the_original_answer(subject: Subject) -> None:
     assert (await subject.store.commit([drafts[2]])) == [answers[2]]
 
 
+async def test_a_repeat_is_told_from_what_is_new(subject: Subject) -> None:
+    seller = await subject.seller()
+    drafts = [seller.draft("r-0"), seller.draft("r-1")]
+    await subject.store.commit(drafts[:1])
+    answers = await subject.store.commit([*drafts, drafts[1]])
+    assert [isinstance(answer, Issued) and answer.repeated for answer in answers] == [True, False, False]
+
+
 async def test_a_request_id_with_another_body_is_refused_and_changes_nothing(subject: Subject) -> None:
     seller = await subject.seller()
     draft = seller.draft("r")

@@ -88,8 +88,8 @@ MUTATIONS: Final = (
         "P2",
         "request ids that differ in case are the same",
         ISSUING,
-        "settle((item.seller_key, item.request_id), item)\n                found",
-        "settle((item.seller_key, item.request_id.lower()), item)\n                found",
+        "item.repeated = True\n            plan.settle((item.seller_key, item.request_id), item)",
+        "item.repeated = True\n            plan.settle((item.seller_key, item.request_id.lower()), item)",
         (STORE_TESTS,),
     ),
     Mutation(

@@ -33,7 +33,7 @@ class MemoryIssueCache:
         """Remembers answers and entries; see the port."""
         for item in issued:
             self._state.answers.setdefault((item.seller_key, item.request_id), item)
-            if item.seller_key in seller_tax_ids:
+            if item.seller_key in seller_tax_ids and not item.repeated:
                 entry = VerificationEntry(
                     number=item.number,
                     issued_at_us=item.issued_at_us,

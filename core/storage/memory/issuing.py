@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from core.domain import body
 from core.domain.errors import BillowError
@@ -59,7 +60,8 @@ class MemoryIssuingStore:
             if key in refused:
                 answers.append(refused[key])
                 continue
-            answers.append(answer_known(draft, known[key].request_sha256) or known[key])
+            answer = known[key] if key in unique else replace(known[key], repeated=True)
+            answers.append(answer_known(draft, answer.request_sha256) or answer)
         return answers
 
     def _beyond_quota(self, drafts: Sequence[Draft], issued_at_us: int) -> dict[tuple[int, str], BillowError]:

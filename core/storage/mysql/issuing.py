@@ -355,6 +355,7 @@ class MySQLIssuingStore:
         if found:
             await primary.confirm()  # there, and nowhere else: another primary may not have them
         for item in found:
+            item.repeated = True
             plan.settle((item.seller_key, item.request_id), item)
         plan.shrink()
         plan.looked_up = True
@@ -367,6 +368,8 @@ async def _issued_before(cursor: aiomysql.Cursor, drafts: Iterable[Draft]) -> li
     for sql, values in lookups(drafts):
         await cursor.execute(sql, values)
         found += [issued_from(row) for row in await cursor.fetchall()]
+    for item in found:
+        item.repeated = True
     return found
 
 

@@ -66,7 +66,8 @@ class RedisIssueCache:
             some = issued[start : start + SCRIPT_KEYS_MAX]
             names: list[Argument] = [f"{REQUEST_PREFIX}{item.seller_key}:{item.request_id}" for item in some]
             commands.append(set_absent(names, [pack_answer(item) for item in some], self._request_ttl_s))
-            known = [item for item in some if item.seller_key in tax_ids]
+            # of one issued long ago others know the present state: an entry made here would hide its reds (P7)
+            known = [item for item in some if item.seller_key in tax_ids and not item.repeated]
             if known:
                 names = [ENTRY_PREFIX + item.number for item in known]
                 entries = [pack_issued_entry(item, tax_ids[item.seller_key]) for item in known]
