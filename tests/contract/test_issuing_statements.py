@@ -12,7 +12,7 @@ from core.domain.errors import BillowError, Reason
 from core.settings import load
 from core.storage.mysql.entries import MySQLBookedInvoices
 from core.storage.mysql.issuing import MySQLIssuingStore
-from core.storage.mysql.pool import FIRST_EPOCH, Primary
+from core.storage.mysql.pool import FIRST_EPOCH, Primary, unavailable
 from core.storage.mysql.red_letter import MySQLRedStore
 from core.storage.ports import Issued
 from stack import Stack
@@ -123,3 +123,16 @@ async def test_an_answer_that_was_only_read_is_confirmed_by_a_commit(
     await mysql.store.commit([seller.draft("a")])
     confirmed = ["START TRANSACTION", "SELECT fencing", "UPDATE fencing", "COMMIT"]
     assert trips[-2:] == [[LOOK_UP], confirmed]
+
+
+async def test_a_commit_waits_for_a_primary_that_is_away(mysql: MySQLSubject) -> None:
+    seller = await mysql.seller()
+    looks = iter([False, False])
+
+    def primary() -> Primary:
+        if next(looks, True):
+            return mysql.primary
+        raise unavailable("no primary is known")
+
+    store = MySQLIssuingStore(primary=primary, now_us=lambda: 1, away_wait_ms=10_000)
+    assert isinstance((await store.commit([seller.draft("a")]))[0], Issued)
