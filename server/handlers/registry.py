@@ -39,7 +39,7 @@ class RegistryHandlers:
         request: registry_pb2.CreateTenantRequest,
         call: Call,  # noqa: ARG002 (every method gets it)
     ) -> registry_pb2.CreateTenantResponse:
-        """Creates a tenant. Round trips: 2 primary."""
+        """Creates a tenant. Round trips: 1 primary."""
         created = await self._registry.create_tenant(tenant_id=request.tenant_id, display_name=request.display_name)
         return registry_pb2.CreateTenantResponse(tenant=registry.tenant(created))
 

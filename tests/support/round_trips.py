@@ -27,7 +27,9 @@ class Counted:
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Puts counters before the drivers' one way to send something."""
         looking: set[int] = set()
+        opening: set[int] = set()
         connect, command = Topology._connect, aiomysql.Connection._execute_command
+        opened = aiomysql.Connection._connect
         exchange, request = RedisLink._exchange, AioBaseClient._make_api_call
 
         async def look(topology: Topology, *arguments: Any) -> Any:
@@ -35,9 +37,14 @@ class Counted:
             looking.add(id(connection))
             return connection
 
+        async def begin(connection: Any) -> None:
+            opening.add(id(connection))
+            await opened(connection)
+            opening.discard(id(connection))
+
         async def execute(connection: Any, number: int, sql: Any) -> Any:
             text = sql if isinstance(sql, str) else bytes(sql).decode(errors="replace")
-            own = id(connection) in looking or text.startswith(("SET ", "SELECT k.secret_sha256"))
+            own = id(connection) in looking or id(connection) in opening or text.startswith("SELECT k.secret_sha256")
             if not own:
                 self.trips[PRIMARY if connection.port == self.primary_port else REPLICA] += 1
             return await command(connection, number, sql)
@@ -51,6 +58,7 @@ class Counted:
             return await request(client, *arguments)
 
         patch.setattr(Topology, "_connect", look)
+        patch.setattr(aiomysql.Connection, "_connect", begin)
         patch.setattr(aiomysql.Connection, "_execute_command", execute)
         patch.setattr(RedisLink, "_exchange", send)
         patch.setattr(AioBaseClient, "_make_api_call", ask)
