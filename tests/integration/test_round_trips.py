@@ -9,7 +9,7 @@ import math
 import re
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +34,7 @@ from server.handlers import (
     registry,
     verification,
 )
-from stack import Stack
+from stack import DATA_STORES, Stack, StackOptions
 from tests.support.invoices import good_invoice, tax_id
 from tests.support.platform import admin
 from tests.support.round_trips import CACHE, OBJECTS, PRIMARY, REPLICA, Counted
@@ -292,11 +292,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.fixture(scope="module")
+def own_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Stores of its own: documents are kept in them, which tests of damage would take for orphans."""
+    with Stack(run_dir=tmp_path_factory.mktemp("counted"), options=StackOptions(parts=DATA_STORES)) as stack:
+        yield stack
+
+
 @pytest.fixture
-async def world(data_stores: Stack, counted: Counted) -> AsyncIterator[World]:
-    made = admin(data_stores, "key", "create", "--create-tenant", "--tenant", TENANT, *scopes())
+async def world(own_stores: Stack, counted: Counted) -> AsyncIterator[World]:
+    made = admin(own_stores, "key", "create", "--create-tenant", "--tenant", TENANT, *scopes())
     port = free_port()
-    config = settings.load(data_stores.config_path)
+    config = settings.load(own_stores.config_path)
     async with (
         serving(config, port=port, metrics_port=free_port(), slot=77),
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
@@ -317,8 +324,8 @@ def scopes() -> list[str]:
 
 
 @pytest.fixture
-def counted(data_stores: Stack, monkeypatch: pytest.MonkeyPatch) -> Counted:
-    made = Counted(data_stores)
+def counted(own_stores: Stack, monkeypatch: pytest.MonkeyPatch) -> Counted:
+    made = Counted(own_stores)
     made.install(monkeypatch)
     return made
 
@@ -348,12 +355,12 @@ async def settled(stack: Stack) -> None:
         await asyncio.sleep(AFTERWARDS_S)
 
 
-async def test_an_rpc_costs_what_its_docstring_says(data_stores: Stack, world: World, counted: Counted) -> None:
+async def test_an_rpc_costs_what_its_docstring_says(own_stores: Stack, world: World, counted: Counted) -> None:
     wrong: dict[str, tuple[dict[str, int], dict[str, int]]] = {}
     for name, request_for in REQUESTS.items():
         await world.call(name, await request_for(world))  # opens what has to be opened once
         request = await request_for(world)
-        await settled(data_stores)
+        await settled(own_stores)
         counted.trips.clear()
         await world.call(name, request)
         await asyncio.sleep(AFTERWARDS_S)
