@@ -39,3 +39,11 @@ def test_a_mutation_that_does_not_fit_is_refused() -> None:
     mutation = Mutation("P1", "none", "core/limits.py", "nowhere in it", "", ("tests/unit/test_mutations.py",))
     with pytest.raises(ValueError, match=r"core/limits\.py"):
         mutation.applied("something else")
+
+
+def test_the_page_of_promises_names_what_is_there() -> None:
+    page = (ROOT / "docs/promises.md").read_text()
+    assert re.findall(r"^\| (P\d+) ", page, re.MULTILINE) == PROMISES
+    named = set(re.findall(r"`((?:unit|contract|integration|simulation|chaos)/test_\w+\.py)`", page))
+    assert named
+    assert [name for name in sorted(named) if not (ROOT / "tests" / name).is_file()] == []
