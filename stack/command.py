@@ -16,6 +16,8 @@ from stack import doctor, progress, state, status
 from stack.options import ALL_PARTS, DATA_STORES, DEFAULT_RUN_DIR, StackError, StackOptions
 from stack.system import Stack
 
+PEM = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)
+
 
 class _Command(click.Group):
     """Shows a StackError as one message, without a traceback, and exits 1."""
@@ -46,10 +48,23 @@ def main(context: click.Context, run_dir: Path) -> None:
 @main.command()
 @click.option("--servers", type=int, help="Server processes (default: one a core).")
 @click.option("--workers", type=int, help="Worker processes (default: 1).")
+@click.option("--tls", nargs=2, type=PEM, metavar="CERTIFICATE KEY", help="PEM files: Envoy speaks TLS.")
+@click.option("--tls-client-ca", type=PEM, help="PEM file: callers must show a certificate of this authority.")
 @click.option("--only", type=click.Choice(["all", "stores"]), help="Start everything, or only the data stores.")
 @click.pass_obj
-def up(stack: Stack, servers: int | None, workers: int | None, only: str | None) -> None:
-    """Start what does not run and wait until all is healthy. Data of earlier starts is kept."""
+def up(
+    stack: Stack,
+    *,
+    servers: int | None,
+    workers: int | None,
+    tls: tuple[Path, Path] | None,
+    tls_client_ca: Path | None,
+    only: str | None,
+) -> None:
+    """Start what does not run and wait until all is healthy. Data of earlier starts is kept.
+
+    Options are remembered for the next start. Envoy takes those of TLS when it starts.
+    """
     doctor.require_all(stack.folder.root)
     remembered = state.load(stack.folder)
     options = remembered.options if remembered else StackOptions()
@@ -57,6 +72,10 @@ def up(stack: Stack, servers: int | None, workers: int | None, only: str | None)
         options = replace(options, servers=servers)
     if workers is not None:
         options = replace(options, workers=workers)
+    if tls:
+        options = replace(options, tls_certificate=str(tls[0]), tls_key=str(tls[1]))
+    if tls_client_ca:
+        options = replace(options, tls_client_ca=str(tls_client_ca))
     if only is not None:
         options = replace(options, parts=DATA_STORES if only == "stores" else ALL_PARTS)
     began = time.monotonic()

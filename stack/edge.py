@@ -41,7 +41,39 @@ def render(folder: RunFolder, state: State) -> str:
         cache_folder=json.dumps(str(_cache(folder))),
         cache_bytes_max=CACHE_BYTES_MAX,
         endpoints_folder=json.dumps(str(folder.envoy / "endpoints")),
+        transport_socket=json.dumps(_transport_socket(state)),
     )
+
+
+def _transport_socket(state: State) -> dict[str, Any]:
+    """How callers are spoken with: in plain text, or by TLS 1.2 and later when there is a certificate."""
+    options = state.options
+    if not options.tls_certificate:
+        kind = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+        return {
+            "name": "envoy.transport_sockets.raw_buffer",
+            "typed_config": {"@type": f"type.googleapis.com/{kind}"},
+        }
+    common: dict[str, Any] = {
+        "alpn_protocols": ["h2", "http/1.1"],
+        "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+        "tls_certificates": [
+            {
+                "certificate_chain": {"filename": options.tls_certificate},
+                "private_key": {"filename": options.tls_key},
+            }
+        ],
+    }
+    if options.tls_client_ca:
+        common["validation_context"] = {"trusted_ca": {"filename": options.tls_client_ca}}
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "require_client_certificate": bool(options.tls_client_ca),
+            "common_tls_context": common,
+        },
+    }
 
 
 def routed(name: str) -> bool:

@@ -42,6 +42,9 @@ class StackOptions:
     replica_pool_mib: int = 256
     redis_max_mib: int = 256
     envoy_threads: int = 1
+    tls_certificate: str = ""  # PEM file, its chain behind it; empty: Envoy speaks in plain text, on loopback only
+    tls_key: str = ""  # PEM file
+    tls_client_ca: str = ""  # PEM file; with it callers must show a certificate of this authority
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # added to the settings file, by table
 
     def __post_init__(self) -> None:
@@ -55,6 +58,10 @@ class StackOptions:
                 raise StackError(f"{name} must be {least} to {PROCESSES_MAX}")
         if self.replicas not in (1, 2):
             raise StackError("replicas must be 1 or 2")
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise StackError("tls_certificate and tls_key must stand together")
+        if self.tls_client_ca and not self.tls_certificate:
+            raise StackError("tls_client_ca must stand together with tls_certificate")
         for name in ("primary_pool_mib", "replica_pool_mib", "redis_max_mib"):
             if getattr(self, name) < 16:
                 raise StackError(f"{name} must be at least 16")
