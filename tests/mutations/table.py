@@ -258,7 +258,7 @@ MUTATIONS: Final = (
         "server/admission.py",
         "if items > free:",
         "if False:",
-        (LANE_TESTS,),
+        ("tests/unit/test_admission.py",),
     ),
     Mutation(
         "P9",
