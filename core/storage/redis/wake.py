@@ -2,6 +2,9 @@
 
 A message has no content and is not acknowledged (NOACK): it only shortens a wait. What is to be done stands in the
 database, so nothing is claimed back and nothing is lost with Redis (P5).
+
+The group is made after the same look at what Redis holds that every connection of link.py takes: made before it, the
+group would go with the rest when the first server empties a database of another process.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from core.settings import RedisSettings
-from core.storage.redis.keys import WAKE_STREAM
+from core.storage.redis.keys import RUN_KEY, WAKE_STREAM
+from core.storage.redis.link import OWN_ONLY
 
 STREAM: Final = WAKE_STREAM
 GROUP: Final = "workers"
@@ -53,7 +57,8 @@ class RedisWakeSource:
             return False
 
     async def _create_group(self) -> None:
-        """Creates the stream and the group unless they are there."""
+        """Creates the stream and the group unless they are there, two round trips."""
+        await self._client.eval(OWN_ONLY, 1, RUN_KEY)
         try:
             await self._client.xgroup_create(WAKE_STREAM, GROUP, id="$", mkstream=True)
         except ResponseError as error:
