@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 TYPED := admin benchmarks clients/billow core demo press protos/generate.py server stack tests workers
 
-.PHONY: help setup demo up down status test simulate mutations lint proto bench bench-peers bench-soak chaos ci
+.PHONY: help setup demo up down status test simulate mutations lint proto bench bench-peers bench-soak bench-overload chaos ci
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ bench-peers: setup ## Tryton posting three-line invoices, in an environment of i
 bench-soak: setup ## Half of the highest rate for 20 minutes, memory and descriptors watched (MINUTES=20)
 	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[bench]'
 	@$(BIN)/python -m benchmarks --only soak --soak-minutes $(or $(MINUTES),20)
+
+bench-overload: setup ## Three times what can be done for 5 minutes, modest tenants beside a greedy one (MINUTES=5)
+	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[bench]'
+	@$(BIN)/python -m benchmarks --only overload --overload-minutes $(or $(MINUTES),5)
 
 chaos: setup ## Break everything under load and compare (QUICK=1: 4 minutes; SEED=1; MINUTES=28; FAULTS='kill *,redis *')
 	@$(BIN)/python -m tests.chaos $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(FAULTS),--faults '$(FAULTS)')

@@ -15,7 +15,7 @@ from typing import Any
 import uvloop
 from rich.console import Console
 
-from benchmarks import archive, bulk, growth, matrix, mixed, report, singles, soak, surge, verifying
+from benchmarks import archive, bulk, growth, matrix, mixed, overload, report, singles, soak, surge, verifying
 from benchmarks.bench import Bench, admin
 from benchmarks.cpu import Meter, stack_pids
 from benchmarks.plan import FULL, QUICK, Plan
@@ -27,6 +27,7 @@ SCOPES = ("issue", "read", "verify", "registry")
 ROWS = (0, 1_000_000, 10_000_000)  # at which growth is measured, as far as asked for
 USUAL_ROWS = 1_000_000
 USUAL_SOAK_MINUTES = 20.0
+USUAL_OVERLOAD_MINUTES = 5.0
 Measure = Callable[[Bench], Awaitable[dict[str, Any]]]
 
 PARTS: dict[str, Measure] = {
@@ -38,7 +39,8 @@ PARTS: dict[str, Measure] = {
     "archive": archive.measure,
     "surge": surge.measure,
 }
-APART: dict[str, Measure] = {"growth": growth.measure, "soak": soak.measure}  # only when asked for
+# only when asked for
+APART: dict[str, Measure] = {"growth": growth.measure, "soak": soak.measure, "overload": overload.measure}
 
 
 @contextmanager
@@ -81,7 +83,7 @@ def chosen(options: argparse.Namespace) -> list[str]:
     """The names of the parts to measure; raises ValueError for one that does not exist."""
     names = [name.strip() for name in options.only.split(",") if name.strip()]
     if not names:
-        asked = {"growth": options.rows, "soak": options.soak_minutes}
+        asked = {"growth": options.rows, "soak": options.soak_minutes, "overload": options.overload_minutes}
         names = [*PARTS, *(name for name, value in asked.items() if value)]
     if unknown := set(names) - PARTS.keys() - APART.keys():
         raise ValueError(f"no part is called {', '.join(sorted(unknown))}; there are {', '.join([*PARTS, *APART])}")
@@ -95,6 +97,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", default="", help=f"parts, with commas: {', '.join([*PARTS, *APART])}")
     parser.add_argument("--rows", type=int, help="also measure growth, up to so many: 10_000_000 takes half an hour")
     parser.add_argument("--soak-minutes", type=float, help="also run a soak for so long")
+    parser.add_argument("--overload-minutes", type=float, help="also offer three times the capacity for so long")
     parser.add_argument("--results", type=Path, default=report.RESULTS, help="folder to write to")
     return parser.parse_args(words)
 
@@ -102,9 +105,10 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 def plan_of(options: argparse.Namespace) -> Plan:
     """What the command line asks for."""
     most = options.rows or USUAL_ROWS
-    minutes = options.soak_minutes or USUAL_SOAK_MINUTES
+    soak_s = (options.soak_minutes or USUAL_SOAK_MINUTES) * 60
+    overload_s = (options.overload_minutes or USUAL_OVERLOAD_MINUTES) * 60
     rows = (*(step for step in ROWS if step < most), most)
-    return dataclasses.replace(QUICK if options.quick else FULL, soak_s=minutes * 60, rows=rows)
+    return dataclasses.replace(QUICK if options.quick else FULL, soak_s=soak_s, overload_s=overload_s, rows=rows)
 
 
 def draw(parts: Mapping[str, Any], folder: Path, console: Console) -> None:

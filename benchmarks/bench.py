@@ -68,7 +68,7 @@ class Bench:
             async with billow.AsyncClient(self.target, api_key=self.secret) as client:
                 for start in range(self._registered, count, REGISTERED_AT_ONCE):
                     serials = range(start, min(count, start + REGISTERED_AT_ONCE))
-                    await asyncio.gather(*(_register(client, serial) for serial in serials))
+                    await asyncio.gather(*(register(client, serial) for serial in serials))
             self._registered = count
         return [f"seller-{serial}" for serial in range(count)]
 
@@ -182,8 +182,8 @@ async def admin(stack: Stack, *arguments: str) -> dict[str, Any]:
     return result
 
 
-async def _register(client: billow.AsyncClient, serial: int) -> None:
-    """Registers a seller with a long range."""
+async def register(client: billow.AsyncClient, serial: int) -> str:
+    """Registers a seller with a long range and returns its id; a serial may be used once, whatever the tenant."""
     name = f"seller-{serial}"
     await client.registry.create_seller(name, billow.Party(name=f"卖方{serial}", tax_id=tax_id(10**6 + serial)))
     first = (26 * 10**4 + serial) * 10**14
@@ -193,6 +193,7 @@ async def _register(client: billow.AsyncClient, serial: int) -> None:
         first_number=f"{first:020d}",
         last_number=f"{first + NUMBERS - 1:020d}",
     )
+    return name
 
 
 Made = loads.Outcome | calls.Load

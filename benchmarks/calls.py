@@ -13,6 +13,7 @@ find all connections full wait here, their time running.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import struct
 import time
 from collections import Counter, deque
@@ -29,6 +30,7 @@ END_STREAM, END_HEADERS, ACK = 1, 4, 1
 PLAIN = 0x2C  # the flags of a header block: whole, not padded, without a priority
 WINDOW = 2**30  # of what we take: answers are small and read at once
 DEFAULT_WINDOW = 65_535
+FRAME_BYTES_MAX = 16_384
 STREAMS_MAX = 90  # calls under way on one connection: below what Envoy allows
 OPEN_STREAMS_MAX = 900  # of an open loop, below the 1,024 that Envoy allows a connection
 CALL_S = 30.0  # a call without an answer by then fails the load
@@ -40,6 +42,19 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     """Encodes a frame."""
     size = len(payload)
     return _FRAME.pack(size >> 8, size & 0xFF, kind, flags, stream) + payload
+
+
+def _data(stream: int, payload: bytes) -> bytes:
+    """Encodes the whole of a stream's data as frames; at most DEFAULT_WINDOW, for a stream's window is not watched."""
+    if len(payload) <= FRAME_BYTES_MAX:
+        return frame(DATA, END_STREAM, stream, payload)
+    if len(payload) > DEFAULT_WINDOW:
+        raise ValueError(f"a message of {len(payload)} bytes does not fit a stream's first window")
+    frames = []
+    for start in range(0, len(payload), FRAME_BYTES_MAX):
+        last = start + FRAME_BYTES_MAX >= len(payload)
+        frames.append(frame(DATA, END_STREAM if last else 0, stream, payload[start : start + FRAME_BYTES_MAX]))
+    return b"".join(frames)
 
 
 def literal(name: bytes, value: bytes) -> bytes:
@@ -114,7 +129,14 @@ class Load:
 class Connection(asyncio.Protocol):
     """One HTTP/2 connection. `done(tag, ending)` is called once a call, in the order of their ends."""
 
-    def __init__(self, path: str, authority: str, secret: str, done: Callable[[Any, Ending], None]) -> None:
+    def __init__(
+        self,
+        path: str,
+        authority: str,
+        secret: str,
+        done: Callable[[Any, Ending], None],
+        deadline_s: float | None = None,
+    ) -> None:
         headers = [
             (b":method", b"POST"),
             (b":scheme", b"http"),
@@ -124,6 +146,8 @@ class Connection(asyncio.Protocol):
             (b"content-type", b"application/grpc"),
             (b"authorization", f"Bearer {secret}".encode()),
         ]
+        if deadline_s is not None:
+            headers.append((b"grpc-timeout", f"{deadline_s * 1_000:.0f}m".encode()))
         self._headers = b"".join(literal(name, value) for name, value in headers)
         self._done = done
         self._stream = 1
@@ -145,7 +169,7 @@ class Connection(asyncio.Protocol):
         stream, self._stream = self._stream, self._stream + 2
         self._calls[stream] = [tag, False]
         self.under_way += 1
-        body = frame(DATA, END_STREAM, stream, b"\x00" + len(message).to_bytes(4, "big") + message)
+        body = _data(stream, b"\x00" + len(message).to_bytes(4, "big") + message)
         head = frame(HEADERS, END_HEADERS, stream, self._headers)
         if self._waiting or self._window < len(body):
             self._waiting.append(head + body)
@@ -209,26 +233,28 @@ class Connection(asyncio.Protocol):
 
 
 class Caller:
-    """Connections to one method of one server or Envoy."""
+    """Connections to one method of one server or Envoy. `deadline_s`: what each call tells the server it will wait."""
 
-    def __init__(self, *, host: str, port: int, path: str, secret: str) -> None:
+    def __init__(self, *, host: str, port: int, path: str, secret: str, deadline_s: float | None = None) -> None:
         self._host, self._port, self._path, self._secret = host, port, path, secret
+        self._deadline_s = deadline_s
 
     async def _connect(self, count: int, done: Callable[[Any, Ending], None]) -> list[Connection]:
         loop = asyncio.get_running_loop()
         made = []
         for _ in range(count):
             _, connection = await loop.create_connection(
-                lambda: Connection(self._path, f"{self._host}:{self._port}", self._secret, done), self._host, self._port
+                lambda: Connection(self._path, f"{self._host}:{self._port}", self._secret, done, self._deadline_s),
+                *(self._host, self._port),
             )
             made.append(connection)
         return made
 
-    async def closed_loop(self, messages: Iterator[bytes], *, under_way: int, calls: int) -> Load:
-        """Makes `calls` calls, `under_way` at a time."""
-        load = Load(offered=calls)
+    async def closed_loop(self, messages: Iterator[bytes], *, under_way: int, calls: int | None = None) -> Load:
+        """Makes `calls` calls, or as many as there are messages, `under_way` at a time."""
+        load = Load()
         finished = asyncio.get_running_loop().create_future()
-        left = calls
+        messages = itertools.islice(messages, calls)
 
         def done(tag: tuple[Connection, float], how: Ending) -> None:
             connection, began = tag
@@ -236,18 +262,18 @@ class Caller:
             start(connection)
 
         def start(connection: Connection) -> None:
-            nonlocal left
-            if left:
-                left -= 1
-                connection.call(next(messages), (connection, time.perf_counter()))
-            elif load.ended == calls and not finished.done():
+            message = next(messages, None)
+            if message is not None:
+                load.offered += 1
+                connection.call(message, (connection, time.perf_counter()))
+            elif load.ended == load.offered and not finished.done():
                 finished.set_result(None)
 
         connections = await self._connect(-(-under_way // STREAMS_MAX), done)
         load.began = time.perf_counter()
         for number in range(under_way):
             start(connections[number % len(connections)])
-        await asyncio.wait_for(finished, CALL_S + calls / 100)
+        await asyncio.wait_for(finished, None if calls is None else CALL_S + calls / 100)
         load.duration_s = time.perf_counter() - load.began
         for connection in connections:
             connection.close()

@@ -37,6 +37,8 @@ class Plan:
     rows: tuple[int, ...] = ()  # of the table, at which growth is measured
     growth_s: float = 30.0
     soak_s: float = 0.0
+    overload_s: float = 0.0
+    best_s: float = 30.0  # of the closed loops around an overload
 
 
 FULL: Final = Plan(

@@ -87,6 +87,19 @@ def stream_messages(shape: Shape, batches: int, worker: int) -> Iterator[bytes]:
         yield b"".join(parts)
 
 
+def batch_messages(shape: Shape) -> Iterator[bytes]:
+    """Yields serialised BatchIssueInvoicesRequest messages without end, with request ids of their own."""
+    sellers = [field(1, seller_id.encode()) for seller_id in shape.seller_ids]
+    made = bodies(shape.lines)
+    serials = itertools.count()
+    while True:
+        parts = []
+        for serial in itertools.islice(serials, shape.batch_items):
+            request_id = f"{shape.run_id}-batch-{serial}".encode()
+            parts.append(field(1, sellers[serial % len(sellers)] + field(2, request_id) + made[serial % len(made)]))
+        yield b"".join(parts)
+
+
 def single_messages(shape: Shape) -> Iterator[bytes]:
     """Yields serialised IssueInvoiceRequest messages without end, each with a request id of its own."""
     sellers = [field(1, seller_id.encode()) for seller_id in shape.seller_ids]

@@ -117,6 +117,28 @@ TARGETS: Final = (
         name="memory of a server over the soak, end against begin", part="soak", load="server_growth", target=1.05,
         unit="ratio", at_most=True,
     ),
+    Target(name="three times capacity: goodput against the best", part="overload", load="goodput", against="best",
+        target=0.9),
+    Target(
+        name="three times capacity: p99 of accepted calls", part="overload", load="accepted_p99_ms", target=5_000,
+        unit="ms", at_most=True,
+    ),
+    Target(
+        name="three times capacity: calls failed other than by RESOURCE_EXHAUSTED with RetryInfo", part="overload",
+        load="failed", target=0, unit="calls", at_most=True,
+    ),
+    Target(
+        name="three times capacity: modest tenants' calls refused or failed", part="overload", load="modest_bad",
+        target=0, unit="calls", at_most=True,
+    ),
+    Target(
+        name="three times capacity: p99 of modest tenants' single calls", part="overload", load="modest_p99_ms",
+        target=250, unit="ms", at_most=True,
+    ),
+    Target(
+        name="three times capacity: memory of a server", part="overload", load="server_mib", target=200, unit="MiB",
+        at_most=True,
+    ),
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import pytest
 from hpack import Encoder
 
 from benchmarks.calls import DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, Connection, Load, frame
@@ -86,3 +87,30 @@ def test_a_load_counts_by_kind_and_by_second() -> None:
     assert (load.latencies.count, load.refused, load.failed, load.ended) == (1, 1, 2, 4)
     assert sum(second.failed for second in load.seconds.values()) == 2
     assert sum(load.words.values()) == 2
+
+
+def test_a_long_message_goes_in_frames_and_one_beyond_the_window_not_at_all() -> None:
+    wire = Wire()
+    connection = Connection("/a.B/C", "host:1", "key", lambda tag, how: None, deadline_s=2.5)
+    connection.connection_made(cast(asyncio.BaseTransport, wire))
+    wire.written.clear()
+    connection.call(b"m" * 40_000, 0)
+    assert b"grpc-timeout\x052500m" in wire.written
+    assert split(bytes(wire.written)) == [
+        (HEADERS, END_HEADERS, None),
+        (DATA, 0, 16_384),
+        (DATA, 0, 16_384),
+        (DATA, END_STREAM, 40_005 - 2 * 16_384),
+    ]
+    with pytest.raises(ValueError, match="does not fit"):
+        connection.call(b"m" * 65_535, 1)
+
+
+def split(written: bytes) -> list[tuple[int, int, int | None]]:
+    """The frames of what was written: kind, flags, and of DATA the size."""
+    found: list[tuple[int, int, int | None]] = []
+    while written:
+        size, kind, flags = int.from_bytes(written[:3], "big"), written[3], written[4]
+        found.append((kind, flags, size if kind == DATA else None))
+        written = written[9 + size :]
+    return found
