@@ -12,7 +12,8 @@ from benchmarks.plan import FULL, QUICK
 
 def test_a_run_has_every_part_but_those_that_take_long() -> None:
     assert chosen(arguments([])) == list(PARTS)
-    assert chosen(arguments(["--rows", "5000", "--soak-minutes", "1"])) == [*PARTS, *APART]
+    everything = arguments(["--rows", "5000", "--soak-minutes", "1", "--overload-minutes", "1"])
+    assert chosen(everything) == [*PARTS, *APART]
     assert chosen(arguments(["--only", "bulk, surge"])) == ["bulk", "surge"]
     with pytest.raises(ValueError, match="no part is called bulks"):
         chosen(arguments(["--only", "bulks"]))
