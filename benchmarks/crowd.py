@@ -1,8 +1,7 @@
 """Batches by unary calls from a process of its own: what an overload is made of.
 
 Streams slow their callers down by flow control and so cannot offer more than is taken; calls of their own can. Each
-has a deadline, as a caller's would. `python -m benchmarks.crowd` reads its order as JSON from standard input, waits for
-its time, makes the calls, and prints what came of them as JSON.
+has a deadline, as a caller's would (benchmarks/apart.py).
 """
 
 from __future__ import annotations
@@ -12,15 +11,14 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import uvloop
 
-from benchmarks import calls
+from benchmarks import apart, calls
 from benchmarks.shapes import Shape, batch_messages, bodies
 
-START_S = 2.5  # Python and grpc are loaded within this
 BATCH_ISSUE = "/billow.issuance.v1.IssuanceService/BatchIssueInvoices"
 
 
@@ -46,23 +44,8 @@ class Order:
 
 
 async def run(order: Order) -> dict[str, Any]:
-    """Issues from a process of its own and returns its report; raises RuntimeError with what it said if it fails."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.crowd"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        output, errors = await process.communicate(json.dumps(asdict(order)).encode())
-    except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
-        raise
-    if process.returncode:
-        raise RuntimeError(f"the crowd ended: {errors.decode()[-2_000:]}")
-    report: dict[str, Any] = json.loads(output)
-    return report
+    """Issues from a process of its own and returns its report; raises as apart.run does."""
+    return await apart.run("benchmarks.crowd", order)
 
 
 async def serve(order: Order) -> dict[str, Any]:

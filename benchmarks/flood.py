@@ -1,8 +1,4 @@
-"""A bulk load from a process of its own, so that it does not slow the clock of the calls watched beside it.
-
-`python -m benchmarks.flood` reads its order as JSON from standard input, waits for its time, issues, and prints what
-came of it as JSON.
-"""
+"""A bulk load by streams, from a process of its own (benchmarks/apart.py)."""
 
 from __future__ import annotations
 
@@ -11,15 +7,13 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import uvloop
 
-from benchmarks import loads
+from benchmarks import apart, loads
 from benchmarks.shapes import Shape, bodies, stream_messages
-
-START_S = 2.5  # Python and grpc are loaded within this, also of several processes at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,25 +33,8 @@ class Order:
 
 
 async def run(order: Order) -> dict[str, Any]:
-    """Issues from a process of its own and returns its report; raises RuntimeError with what it said if it fails."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "benchmarks.flood",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        output, errors = await process.communicate(json.dumps(asdict(order)).encode())
-    except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
-        raise
-    if process.returncode:
-        raise RuntimeError(f"the flood ended: {errors.decode()[-2_000:]}")
-    report: dict[str, Any] = json.loads(output)
-    return report
+    """Issues from a process of its own and returns its report; raises as apart.run does."""
+    return await apart.run("benchmarks.flood", order)
 
 
 async def serve(order: Order) -> dict[str, Any]:

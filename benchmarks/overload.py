@@ -17,6 +17,7 @@ import psutil
 
 import billow
 from benchmarks import calls, crowd
+from benchmarks.apart import START_S
 from benchmarks.bench import ISSUE_ONE, Bench, admin, register
 from benchmarks.cpu import stack_pids
 from benchmarks.latency import merged
@@ -87,7 +88,7 @@ async def measure(bench: Bench) -> Result:
         greedy = asyncio.create_task(
             crowd.run(await _again(bench, duration_s=plan.overload_s, calls_per_s=offered / BATCH_ITEMS))
         )
-        await asyncio.sleep(crowd.START_S)
+        await asyncio.sleep(START_S)
         bench.meter.start()
         beside = await _modest(bench, tenants, plan.overload_s)
         found = await greedy
@@ -144,7 +145,7 @@ async def _order(bench: Bench) -> crowd.Order:
         calls_per_s=None,
         under_way=UNDER_WAY,
         duration_s=1.0,
-        start_at=time.perf_counter() + crowd.START_S,
+        start_at=time.perf_counter() + START_S,
     )
 
 

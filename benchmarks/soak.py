@@ -11,9 +11,10 @@ from typing import Any, Final
 import psutil
 
 from benchmarks import bulk, mixed, singles
+from benchmarks.apart import START_S
 from benchmarks.bench import Bench
 from benchmarks.cpu import stack_pids
-from benchmarks.flood import START_S, Order, run
+from benchmarks.flood import Order, run
 
 LOOK_S: Final = 5.0
 SHARE: Final = 0.5  # of the headline rate

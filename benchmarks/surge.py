@@ -14,8 +14,9 @@ import time
 from typing import Any, Final
 
 from benchmarks import bulk, calls, mixed, singles
+from benchmarks.apart import START_S
 from benchmarks.bench import Bench
-from benchmarks.flood import START_S, Order, run
+from benchmarks.flood import Order, run
 from benchmarks.latency import Latencies, merged
 
 TIMES: Final = 50
