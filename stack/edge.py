@@ -132,7 +132,7 @@ def program(folder: RunFolder, state: State) -> Program:
 
 
 def answers(state: State) -> bool:
-    """Tells whether Envoy is ready and sees every server and web process healthy."""
+    """Tells whether Envoy is ready and sees every server and web process healthy, none as draining still."""
     clusters = admin(state, "clusters?format=json")
     if admin(state, "ready") is None or clusters is None:
         return False
@@ -142,7 +142,7 @@ def answers(state: State) -> bool:
         if cluster["name"] in (CLUSTER, WEB_CLUSTER)
         for host in cluster.get("host_statuses", [])
     ]
-    well = [host for host in hosts if set(host["health_status"]) <= {"eds_health_status"}]
+    well = [host for host in hosts if host["health_status"] == {"eds_health_status": "HEALTHY"}]
     wanted = sum(len(_members(state, cluster)[0]) for cluster in (CLUSTER, WEB_CLUSTER))
     return len(well) >= wanted
 

@@ -232,6 +232,28 @@ def test_endpoints_name_every_server_and_mark_those_that_go(folder: RunFolder, c
     assert found == {current.ports["server-1"]: "UNKNOWN", current.ports["server-2"]: "DRAINING"}
 
 
+@pytest.mark.parametrize(
+    ("web", "well"),
+    [
+        ({"eds_health_status": "HEALTHY"}, True),
+        ({"eds_health_status": "DRAINING"}, False),  # it answers, and Envoy has not read yet that it is back
+        ({"eds_health_status": "HEALTHY", "failed_active_health_check": True}, False),
+        ({"eds_health_status": "HEALTHY", "pending_active_hc": True}, False),
+    ],
+)
+def test_the_edge_is_well_when_it_would_send_to_all(
+    monkeypatch: pytest.MonkeyPatch, current: State, web: dict[str, object], well: bool
+) -> None:
+    hosts = {edge.CLUSTER: [{"eds_health_status": "HEALTHY"}] * 2, edge.WEB_CLUSTER: [web], "edge": [{}]}
+    seen = [
+        {"name": name, "host_statuses": [{"health_status": status} for status in statuses]}
+        for name, statuses in hosts.items()
+    ]
+    told = {"clusters?format=json": json.dumps({"cluster_statuses": seen}), "ready": "LIVE"}
+    monkeypatch.setattr(edge, "admin", lambda _state, path: told[path])
+    assert edge.answers(current) is well
+
+
 def test_web_processes_are_endpoints_of_their_own_cluster(folder: RunFolder, current: State) -> None:
     edge.write_endpoints(folder, current, draining=["server-2"])
     resource = json.loads((folder.envoy / "endpoints" / "web.json").read_text())["resources"][0]
