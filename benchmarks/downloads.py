@@ -13,6 +13,7 @@ import hashlib
 import json
 import random
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -143,6 +144,8 @@ def main() -> None:
     parser.add_argument("--kib", type=int, default=40, help="size of a document; a PDF of one page has about 40")
     parser.add_argument("--requests", type=int, default=8_000, help="of each of the hot rounds")
     arguments = parser.parse_args()
+    if shutil.which("h2load") is None:
+        raise SystemExit("h2load is missing: apt-get install nghttp2-client")
     options = StackOptions(servers=0, workers=0, parts=frozenset({"s3", "envoy"}))
     with tempfile.TemporaryDirectory(prefix="downloads-") as name:
         folder = Path(name)
