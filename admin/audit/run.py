@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from admin.audit.archive import LocksCheck, SegmentsCheck
 from admin.audit.batches import BatchesCheck
 from admin.audit.bodies import BodiesCheck
+from admin.audit.booked import BookedCheck
 from admin.audit.cache import CacheCheck
 from admin.audit.check import Check, Sources
 from admin.audit.deliveries import DeliveriesCheck
@@ -54,6 +55,7 @@ def all_checks() -> list[Check]:
         QuotasCheck(),
         BodiesCheck(),
         RedsCheck(),
+        BookedCheck(),
         CacheCheck(),
         BatchesCheck(),
         RunsCheck(),

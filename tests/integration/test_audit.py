@@ -25,6 +25,7 @@ from tests.support.archiving import archive, audited, told
 from tests.support.audit_subject import (
     BATCHES,
     BODIES,
+    BOOKED,
     CACHE,
     DELIVERIES,
     DOCUMENTS,
@@ -65,6 +66,7 @@ async def test_what_is_sound_has_no_findings_and_everything_is_examined(stores: 
         QUOTAS: 0,
         BODIES: 21,
         REDS: 1,
+        BOOKED: 0,
         CACHE: 0,
         BATCHES: 21,
         RUNS: 5,

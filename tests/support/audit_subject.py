@@ -25,6 +25,7 @@ NUMBERS = "numbers have no gap"
 QUOTAS = "credit quotas are kept"
 BODIES = "bodies are as issued"
 REDS = "reds do not exceed blues"
+BOOKED = "booked invoices are red-lettered by form"
 CACHE = "cached entries are right"
 BATCHES = "batches hold every invoice once"
 RUNS = "sellers' runs are those of the batches"
@@ -48,9 +49,9 @@ def number(place: int) -> str:
     return f"{BASE + place:020d}"
 
 
-def red(seller: TestSeller, blue: str, *, lines: int = 1, request_id: str = "red") -> Draft:
+def red(seller: TestSeller, blue: str, *, lines: int = 1, request_id: str = "red", serial: int = 1) -> Draft:
     """A draft of a red invoice as the issuing of reds will make it."""
-    draft = seller.draft(request_id, lines=lines)
+    draft = seller.draft(request_id, lines=lines, serial=serial)
     invoice = Invoice.FromString(draft.prepared)
     for line in invoice.lines:
         line.amount_minor, line.tax_minor = -line.amount_minor, -line.tax_minor
