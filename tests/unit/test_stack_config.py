@@ -244,7 +244,11 @@ def test_endpoints_name_every_server_and_mark_those_that_go(folder: RunFolder, c
 def test_the_edge_is_well_when_it_would_send_to_all(
     monkeypatch: pytest.MonkeyPatch, current: State, web: dict[str, object], well: bool
 ) -> None:
-    hosts = {edge.CLUSTER: [{"eds_health_status": "HEALTHY"}] * 2, edge.WEB_CLUSTER: [web], "edge": [{}]}
+    hosts: dict[str, list[dict[str, object]]] = {
+        edge.CLUSTER: [{"eds_health_status": "HEALTHY"}] * 2,
+        edge.WEB_CLUSTER: [web],
+        "edge": [{}],
+    }
     seen = [
         {"name": name, "host_statuses": [{"health_status": status} for status in statuses]}
         for name, statuses in hosts.items()
