@@ -9,6 +9,8 @@ from typing import Any, Final
 from admin.audit.check import Check, Sources
 from core.domain.kinds import InvoiceColor
 from core.domain.red_letter import unpack_sums
+from core.storage.mysql.batch_feed import NOW_US
+from core.storage.red_letter_port import WAITING
 
 # blue invoices with a balance or with reds, each with what the reds sum up to; amounts of reds are negative
 SUMS: Final = (
@@ -34,11 +36,20 @@ FORMS_USED_TWICE: Final = (
     " GROUP BY red_number HAVING COUNT(*) > 1 ORDER BY red_number LIMIT 1000"
 )
 
+# nobody answered in time, and a day later no worker has written down that they are void (workers/red_letter.py)
+LATE_US: Final = 86_400_000_000
+OVERDUE: Final = (
+    "SELECT confirmation_id, state FROM red_confirmations"  # noqa: S608 -- constants and placeholders
+    f" WHERE state IN ({', '.join(str(int(state)) for state in sorted(WAITING))}) AND expires_at_us + %s < {NOW_US}"
+    " ORDER BY confirmation_id LIMIT 1000"
+)
+
 
 class RedsCheck(Check):
     """The reds of each blue are negative, of its seller and buyer, and sum up to its balance and to no more than it.
 
-    What a balance says of the lines sums up to it, too; and every confirmation form that was used allowed its red.
+    What a balance says of the lines sums up to it, too; every confirmation form that was used allowed its red, and
+    those that nobody answered were made void.
     """
 
     name = "reds do not exceed blues"
@@ -67,6 +78,8 @@ class RedsCheck(Check):
             self.report.add(f"confirmation form {name}", f"was used by invoice {red_number}, but {what}")
         for red_number, count in await sources.snapshot.rows(FORMS_USED_TWICE):
             self.report.add(f"invoice {red_number}", f"used {count} confirmation forms")
+        for name, state in await sources.snapshot.rows(OVERDUE, (LATE_US,)):
+            self.report.add(f"confirmation form {name}", f"has state {state} more than a day after it was void")
 
     def _look(self, number: str | None, total: int, gross: int | None, color: int | None, wrong: Sequence[Any]) -> None:
         """Compares one blue with the sum of its reds."""

@@ -226,6 +226,16 @@ DAMAGES: Mapping[str, tuple[Sequence[str], Mapping[str, Sequence[str]]]] = {
         [USED_FORM.format(serial=serial, blue=blue, state=state, red=red_number(0)) for serial, blue, state in FORMS],
         {REDS: ["form 1: .*not of its blue", "form 2: .*has state 5", "invoice .*000: used 2 confirmation forms"]},
     ),
+    "confirmation forms that no worker made void": (
+        [
+            (
+                f"INSERT INTO red_confirmations VALUES ('{serial}', 1, '{serial}', REPEAT('x', 32), 1, 'S', 'B',"
+                f" '{number(1)}', '', -1, 0, {state}, NULL, 1, {expires})"
+            )
+            for serial, state, expires in ((3, 2, 2), (4, 3, 2), (5, 7, 2), (6, 4, 2), (7, 2, 2**62))
+        ],
+        {REDS: ["form 3: has state 2 more than a day", "form 4: has state 3 more than a day"]},
+    ),
     "a red of an invoice that does not exist": (
         [
             f"UPDATE invoices SET blue_number = '{number(500)}' WHERE color = 2",
