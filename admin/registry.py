@@ -16,6 +16,7 @@ import click
 
 from admin.command import json_option, print_json, run, settings_option
 from admin.nodes import open_nodes
+from admin.withdraw import withdraw
 from core.domain.errors import BillowError, Reason
 from core.domain.kinds import InvoiceColor, InvoiceKind
 from core.domain.parties import Party
@@ -47,7 +48,7 @@ def seller() -> None:
     """Manage sellers."""
 
 
-@click.group(name="range")
+@click.group(name="range", commands=[withdraw])
 def number_range() -> None:
     """Manage number ranges."""
 

@@ -17,7 +17,8 @@ from core.storage.mysql.pool import Node, read
 # numbers used are invoices issued: counting the rows of a large table would take seconds
 COUNTS: Final = (
     "SELECT (SELECT COUNT(*) FROM tenants), (SELECT COUNT(*) FROM sellers),"
-    " (SELECT COALESCE(SUM(used), 0) FROM number_ranges), (SELECT COALESCE(SUM(size - used), 0) FROM number_ranges),"
+    " (SELECT COALESCE(SUM(used), 0) FROM number_ranges),"
+    " (SELECT COALESCE(SUM(size - used), 0) FROM number_ranges WHERE kind <> 0),"
     " (SELECT COUNT(*) FROM archive_segments), (SELECT COALESCE(SUM(invoices), 0) FROM archive_segments),"
     " (SELECT COALESCE(SUM(size_bytes), 0) FROM archive_segments)"
 )

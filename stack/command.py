@@ -158,6 +158,36 @@ def rejoin(stack: Stack, name: str) -> None:
     click.echo(f"{name} follows {stack.state.primary}")
 
 
+@main.command()
+@click.argument("folder", type=click.Path(file_okay=False, resolve_path=True, path_type=Path))
+@click.option("--node", help="Database node to copy (default: the first replica).")
+@click.option("--logs", "only_logs", is_flag=True, help="Only bring the logs of an earlier backup up to now.")
+@click.pass_obj
+def backup(stack: Stack, folder: Path, node: str | None, only_logs: bool) -> None:
+    """Copy the database, and its binary logs, into FOLDER (docs/backup.md)."""
+    if only_logs:
+        click.echo(f"copied {', '.join(stack.copy_logs(folder))}")
+        return
+    made = stack.backup(folder, node=node)
+    click.echo(f"{made.node} up to {made.gtid} in {folder}")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(file_okay=False, exists=True, resolve_path=True, path_type=Path))
+@click.option("--to-invoice", metavar="NUMBER", help="The last invoice to have (default: the last one in the logs).")
+@click.option("--margin", type=click.IntRange(min=0), help="Numbers to set aside in every range beyond those known.")
+@click.pass_obj
+def restore(stack: Stack, folder: Path, to_invoice: str | None, margin: int | None) -> None:
+    """Restore the database from the backup in FOLDER; the stack must be down (docs/backup.md).
+
+    What is there is moved aside, not deleted. Numbers of invoices issued after the point are never issued again.
+    """
+    done = stack.restore(folder, number=to_invoice, margin=margin)
+    click.echo(f"restored up to {done.gtid}, epoch {done.epoch}; what was there before is in {done.before}")
+    click.echo(f"{done.issued_after} invoices were issued after that: {done.list}")
+    click.echo(f"{done.withdrawn} numbers are set aside; start with `python -m stack up`, then `billow-admin audit`")
+
+
 @main.command("doctor")
 @click.pass_obj
 def show_doctor(stack: Stack) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +18,7 @@ from typing import Any, Final, TypeVar
 import pymysql
 
 from stack import mariadb, processes, state
+from stack.backup import copy, noted
 from stack.health import Waiter
 from stack.mariadb import root, variables, write_role
 from stack.options import RunFolder, StackError
@@ -29,7 +29,6 @@ from stack.supervision import Supervisor
 
 APPLIED_S: Final = 90.0  # for replicas to come back and apply what they have received; one may be 30 s behind
 FENCED_S: Final = 5  # for the commits under way on a primary that is told to stop
-COPY_S: Final = 600
 DIVERGED: Final = 1236  # the primary's word for a position that is not in its history
 T = TypeVar("T")
 AWAY: Final = (pymysql.err.MySQLError, OSError)
@@ -98,7 +97,10 @@ class Failover:
             self._end(name)
             if not (self._start(before, name) and self._follows(after, name)):
                 self._copy(before, name)
-                if not (self._start(before, name) and self._follows(after, name, at=self._copied_gtid(name))):
+                if not (
+                    self._start(before, name)
+                    and self._follows(after, name, at=noted(self._folder.mysql(name) / "data")[1])
+                ):
                     raise StackError(f"{name} does not follow {before.primary} although it is a copy of it")
             mariadb.write_config(self._folder, after, name)
             state.save(self._folder, after)
@@ -262,37 +264,8 @@ class Failover:
                 raise StackError(f"{before.primary} does not come back to be copied")
         place = self._folder.mysql(node)
         fresh = place / "data-new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        login = place / "copy.cnf"
-        state.write(login, f"[mariadb-backup]\nuser=root\npassword={before.secrets['mysql_root']}\n", mode=0o600)
-        program = mariadb.binary("mariadb-backup")
-        primary = self._folder.mysql(before.primary)
-        try:
-            self._run(
-                program,
-                f"--defaults-file={login}",
-                "--backup",
-                f"--target-dir={fresh}",
-                f"--datadir={primary / 'data'}",
-                f"--socket={primary / 'mariadb.sock'}",
-            )
-            self._run(program, "--prepare", f"--target-dir={fresh}")
-        finally:
-            login.unlink()
+        copy(self._folder, before, before.primary, fresh)
         shutil.rmtree(place / "data")
         shutil.rmtree(place / "binlog")
         (place / "binlog").mkdir()
         fresh.rename(place / "data")
-
-    def _run(self, *command: str) -> None:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COPY_S)
-        if done.returncode != 0:
-            raise StackError(f"{command[0]} failed:\n{done.stderr[-2000:]}")
-
-    def _copied_gtid(self, node: str) -> str:
-        """The position at which a copy was taken."""
-        data = self._folder.mysql(node) / "data"
-        for name in ("mariadb_backup_binlog_info", "xtrabackup_binlog_info"):
-            if (data / name).exists():
-                return (data / name).read_text().split()[2]
-        raise StackError(f"no position was noted with the copy in {data}")

@@ -16,11 +16,13 @@ from typing import Final, Self
 
 from stack import cache, edge, health, mail, mariadb, platform_processes, ports, processes, seaweed, settings, state
 from stack.addresses import Addresses
+from stack.backup import Backup, Backups
 from stack.failover import Failover
 from stack.health import HEALTHY_S, Together, Waiter
 from stack.options import DEFAULT_RUN_DIR, RunFolder, StackError, StackOptions
 from stack.progress import Progress, Silent
 from stack.replication import ReplicationStatus, join, replication
+from stack.restore import Restored, Restorer, require_whole
 from stack.state import NODES, State
 from stack.supervision import ProcessState, Program, Supervisor
 
@@ -69,6 +71,7 @@ class Stack(Addresses):
         If it fails, whatever this call started from nothing is stopped again; the logs stay.
         """
         with self._lock():
+            require_whole(self.folder)
             self._together.failed.clear()
             current = self._prepare()
             if self._supervisor.alive():
@@ -348,6 +351,26 @@ class Stack(Addresses):
         with self._lock():
             self._together.failed.clear()
             self._failover().rejoin(self.state, name)
+
+    def backup(self, target: Path, *, node: str | None = None) -> Backup:
+        """Takes a backup of the running database into an empty folder; see stack/backup.py."""
+        return Backups(folder=self.folder, progress=self._progress).take(self.state, target, node=node)
+
+    def copy_logs(self, target: Path) -> list[str]:
+        """Brings the binary logs beside a backup up to this moment."""
+        return Backups(folder=self.folder, progress=self._progress).copy_logs(self.state, target)
+
+    def restore(self, source: Path, *, number: str | None = None, margin: int | None = None) -> Restored:
+        """Makes the database what it was after the commit of an invoice; the stack must be down (stack/restore.py).
+
+        In a new run folder too, where only the database is then what it was.
+        """
+        with self._lock():
+            if self._supervisor.alive() or processes.find(self.folder.root):
+                raise StackError("the stack runs; stop it with `python -m stack down` first")
+            restorer = Restorer(folder=self.folder, progress=self._progress)
+            current = self._allot_ports(self._prepare())
+            return restorer.restore(current, source, number=number, margin=margin)
 
     def _failover(self) -> Failover:
         return Failover(folder=self.folder, supervisor=self._supervisor, waiter=self._waiter, progress=self._progress)

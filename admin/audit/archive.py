@@ -118,4 +118,5 @@ class LocksCheck(Check):
             since = await sources.primary.rows(sql, some)  # recorded since the snapshot was taken
             unknown += len(some) - since[0][0]
         if unknown:
-            self.report.notes.append(f"{unknown} stored objects belong to no segment (left by a worker that died)")
+            why = "left by a worker that died, or written after what a restore went back to"
+            self.report.notes.append(f"{unknown} stored objects belong to no segment ({why})")

@@ -1,0 +1,144 @@
+"""Reading binary logs: where a restore begins and ends, what came after, and logs that do not fit (P1, P3)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stack.binlog import Issued, Transaction, parse
+from stack.history import read
+from stack.options import RunFolder, StackError
+from stack.restore import join_logs, require_whole
+
+ONE, TWO = Path("binlog.000001"), Path("binlog.000002")
+# what mariadb-binlog 10.11 prints, shortened; the request id of the second invoice imitates a row
+PRINTED = rb"""
+# at 4
+#261129 10:55:35 server id 1  end_log_pos 256 CRC32 0x00000000 	Start: binlog v 4, server v 10.11.18-MariaDB-log
+# at 400
+#261129 10:55:35 server id 1  end_log_pos 442 CRC32 0x00000000 	GTID 0-1-7 trans
+/*M!100001 SET @@session.gtid_seq_no=7*//*!*/;
+# at 442
+#261129 10:55:35 server id 1  end_log_pos 500 CRC32 0x00000000 	Table_map: `billow`.`number_ranges` mapped to number 35
+### UPDATE `billow`.`number_ranges`
+### WHERE
+###   @1=1
+### SET
+###   @7=2
+# at 500
+### INSERT INTO `billow`.`invoices`
+### SET
+###   @1='26110000000000000001'
+###   @2=3
+###   @3='r-1'
+###   @4='\x01'
+### INSERT INTO `billow`.`invoices`
+### SET
+###   @1='26110000000000000002'
+###   @2=3
+###   @3='### INSERT INTO `billow`.`invoices`'
+# at 700
+#261129 10:55:35 server id 1  end_log_pos 731 CRC32 0x00000000 	Xid = 33
+COMMIT/*!*/;
+# at 731
+#261129 10:55:36 server id 2  end_log_pos 773 CRC32 0x00000000 	GTID 0-2-8 cid=99 trans
+# at 773
+### UPDATE `billow`.`fencing`
+### WHERE
+###   @1=1
+### SET
+###   @2=5
+### INSERT INTO `another`.`invoices`
+### SET
+###   @1='26110000000000000009'
+# at 800
+#261129 10:55:36 server id 2  end_log_pos 831 CRC32 0x00000000 	Xid = 34
+COMMIT/*!*/;
+# at 831
+#261129 10:55:37 server id 2  end_log_pos 873 CRC32 0x00000000 	GTID 0-2-9 ddl
+# at 873
+#261129 10:55:37 server id 2  end_log_pos 900 CRC32 0x00000000 	Query	thread_id=1
+ALTER TABLE x
+"""
+
+
+def commit(sequence: int, file: Path, at: int, *serials: int, epoch: int = 0) -> Transaction:
+    """A transaction that issues invoices."""
+    issued = [Issued(f"{serial:020d}", 1, f"r-{serial}") for serial in serials]
+    return Transaction(f"0-1-{sequence}", file, at, issued, epoch)
+
+
+LOGS = [
+    commit(5, ONE, 100, 1),
+    commit(6, ONE, 200, 2, 3),
+    commit(7, ONE, 300, 4),
+    commit(8, TWO, 100, 5, epoch=4),
+    commit(9, TWO, 200, 6),
+]
+
+
+def test_a_printed_log() -> None:
+    first, second, third = parse(ONE, PRINTED.splitlines())
+    assert (first.gtid, first.at, first.epoch) == ("0-1-7", 400, 0)
+    assert first.issued == [
+        Issued("26110000000000000001", 3, "r-1"),
+        Issued("26110000000000000002", 3, "### INSERT INTO `billow`.`invoices`"),
+    ]
+    assert (second.gtid, second.at, second.issued, second.epoch) == ("0-2-8", 731, [], 5)
+    assert (third.gtid, third.at, third.sequence) == ("0-2-9", 831, 9)
+
+
+@pytest.mark.parametrize(
+    ("serial", "gtid", "files", "stop", "after"),
+    [
+        (2, "0-1-6", [ONE], 300, [4, 5, 6]),  # the whole commit, its third invoice too
+        (4, "0-1-7", [ONE], 0, [5, 6]),  # the last of its file
+        (5, "0-1-8", [ONE, TWO], 200, [6]),
+        (6, "0-1-9", [ONE, TWO], 0, []),
+    ],
+)
+def test_the_part_up_to_an_invoice(serial: int, gtid: str, files: list[Path], stop: int, after: list[int]) -> None:
+    found = read(LOGS, backup_sequence=5, backup_gtid="0-1-5", number=f"{serial:020d}")
+    assert found.found
+    replay = found.replay
+    assert (replay.gtid, replay.files, replay.start, replay.stop) == (gtid, files, 200, stop)
+    assert [int(item.number) for item in found.after] == after
+    assert (found.last_sequence, found.epoch) == (9, 4)
+
+
+def test_everything_and_nothing() -> None:
+    found = read(LOGS, backup_sequence=5, backup_gtid="0-1-5", number=None)
+    assert (found.found, found.replay.gtid, found.replay.stop, found.after) == (True, "0-1-9", 0, [])
+    found = read(LOGS, backup_sequence=9, backup_gtid="0-1-9", number=None)
+    assert (found.found, found.replay.gtid, found.replay.files) == (True, "0-1-9", [])
+
+
+def test_an_invoice_of_the_backup_itself_is_not_found() -> None:
+    found = read(LOGS, backup_sequence=5, backup_gtid="0-1-5", number=f"{1:020d}")
+    assert not found.found
+
+
+@pytest.mark.parametrize("missing", [1, 2, 3])
+def test_logs_with_a_gap_are_refused(missing: int) -> None:
+    logs = LOGS[:missing] + LOGS[missing + 1 :]
+    with pytest.raises(StackError, match="a log is missing"):
+        read(logs, backup_sequence=5, backup_gtid="0-1-5", number=None)
+
+
+def test_of_a_log_that_is_there_twice_the_longer_one_is_read(tmp_path: Path) -> None:
+    copied, own = tmp_path / "copied", tmp_path / "own"
+    for folder, sizes in ((copied, {"binlog.000001": 9, "binlog.000002": 5}), (own, {"binlog.000002": 7})):
+        folder.mkdir()
+        for name, size_bytes in sizes.items():
+            (folder / name).write_bytes(bytes(size_bytes))
+    joined = join_logs(sorted(copied.iterdir()), sorted(own.iterdir()))
+    assert joined == [copied / "binlog.000001", own / "binlog.000002"]
+
+
+def test_an_interrupted_restore_keeps_the_stack_from_starting(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    require_whole(folder)
+    (tmp_path / "restoring").write_text("before-restore\n")
+    with pytest.raises(StackError, match="interrupted"):
+        require_whole(folder)
