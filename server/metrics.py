@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from core.settings import Address
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+ROLES = ("primary", "replica", "fenced", "unsafe", "away")  # as core/storage/mysql/topology.py names them
+ERRORS = ("UNAVAILABLE", "INTERNAL", "UNKNOWN", "DEADLINE_EXCEEDED", "DATA_LOSS")  # what costs error budget
 ITEMS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 
 
@@ -16,6 +18,7 @@ class ServerMetrics:
     """Implements the metrics ports of Guard, Lane and Admission, of the topology and of the Redis adapters."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        ProcessCollector(registry=registry)  # descriptors, memory, CPU
         calls = "RPCs by method and gRPC code"
         self._calls = Counter("billow_calls", calls, ("method", "code"), registry=registry)
         durations = "Duration of RPCs by method; of streams, from first to last message"
@@ -66,7 +69,8 @@ class ServerMetrics:
         """Returns what notes one call of the method: its gRPC code and duration in seconds."""
         duration = self._durations.labels(method)
         calls = self._calls
-        by_code = {"OK": calls.labels(method, "OK")}
+        # an error that is counted from 0 is seen at once: a counter that begins with 1 has no rate
+        by_code = {code: calls.labels(method, code) for code in ("OK", *ERRORS)}
 
         def note(code: str, duration_s: float) -> None:
             counter = by_code.get(code)
@@ -115,7 +119,7 @@ class ServerMetrics:
     def node(self, address: Address, *, role: str, age_s: float | None) -> None:
         """A node was looked at: its role, and for a replica how old its state is at most."""
         name = f"{address.host}:{address.port}"
-        for known in ("primary", "replica", "away"):
+        for known in ROLES:
             self._node.labels(name, known).set(role == known)
         if age_s is not None:
             self._node_age.labels(name).set(age_s)

@@ -43,7 +43,10 @@ PROGRAMS = (
     ("zbarimg", "zbar-tools"),  # tests read QR codes with it
 )
 # the same for what tests alone need and not every Debian relative has by this name: told, not fatal
-TEST_PROGRAMS = (("chromium", "chromium"),)  # tests of the inspection page drive it: 113 MB (docs/adr/0026)
+TEST_PROGRAMS = (
+    ("chromium", "chromium"),  # tests of the inspection page drive it: 113 MB (docs/adr/0026)
+    ("promtool", "prometheus"),  # tests check the alert rules with it, the chaos run fires them: 23 MB (docs/adr/0039)
+)
 # a file that must be there, and its package
 FILES = (("/usr/share/fonts/truetype/wqy/wqy-microhei.ttc", "fonts-wqy-microhei"),)
 

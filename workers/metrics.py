@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 INVOICES = (1, 10, 100, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 50_000)
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -12,6 +12,7 @@ class WorkerMetrics:
     """The archive's rates, sizes, durations by stage, and how far it is behind."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        ProcessCollector(registry=registry)  # descriptors, memory, CPU
         self._invoices = Counter("billow_archived_invoices", "Invoices archived", registry=registry)
         self._bytes = Counter("billow_archived_bytes", "Bytes of segments archived", registry=registry)
         self._sizes = Histogram("billow_segment_invoices", "Invoices of a segment", buckets=INVOICES, registry=registry)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 
 
 class WebMetrics:
     """Implements the metrics port of Downloads."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        ProcessCollector(registry=registry)  # descriptors, memory, CPU
         self._downloads = Counter("billow_downloads", "Requests of downloads by answer", ("answer",), registry=registry)
         self._bytes = Counter("billow_download_bytes", "Bytes of documents written", registry=registry)
         self._under_way = Gauge("billow_downloads_under_way", "Downloads that read or write now", registry=registry)
