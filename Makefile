@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 TYPED := admin benchmarks clients/billow core demo press protos/generate.py server stack tests workers
 
-.PHONY: help setup demo up down status test simulate mutations lint proto bench bench-peers bench-soak bench-overload chaos ci
+.PHONY: help setup demo up down status test simulate mutations fuzz lint proto bench bench-peers bench-soak bench-overload chaos ci
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,8 +25,8 @@ down: ## Stop it
 status: ## Show what is running
 	@$(BIN)/python -m stack status
 
-test: setup ## Unit, contract, simulation and integration tests, the latter against real servers
-	@$(BIN)/python -m pytest tests/unit tests/contract tests/simulation tests/integration
+test: setup ## Unit, contract, simulation, fuzz and integration tests, the last against real servers
+	@$(BIN)/python -m pytest tests/unit tests/contract tests/simulation tests/fuzz tests/integration
 
 simulate: setup ## Histories of the issuing core with faults at every await, by seed (SEEDS=20000; FROM=1)
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),20000) --from $(or $(FROM),1)
@@ -61,5 +61,9 @@ bench-overload: setup ## Three times what can be done for 5 minutes, modest tena
 
 chaos: setup ## Break everything under load and compare (QUICK=1: 4 minutes; SEED=1; MINUTES=28; FAULTS='kill *,redis *')
 	@$(BIN)/python -m tests.chaos $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(FAULTS),--faults '$(FAULTS)')
+
+fuzz: setup ## Every decoder of outside bytes, by coverage (SECONDS=30 for each; ONLY=xml,ofd: some)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[fuzz]'
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),30) $(if $(ONLY),--only $(ONLY))
 
 ci: setup lint test ## What CI runs

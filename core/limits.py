@@ -32,6 +32,12 @@ DECIMAL_CHARS_MAX: Final = 32
 AMOUNT_MINOR_MAX: Final = 10**15 - 1  # a line or a total: far inside int64, so no sum of 2,000 lines overflows
 VIOLATIONS_MAX: Final = 100  # faults told of one invoice; more are counted, not listed
 
+# --- errors -------------------------------------------------------------------------------------------------------
+# Clients of gRPC take 8 KiB of trailers by default. Beyond, calls end as RESOURCE_EXHAUSTED, which looks like overload
+# and is tried again. The message stands there twice, once with three characters a byte.
+STATUS_BYTES_MAX: Final = 6_656  # of an error with its details: some 90 faults with their words; more are not listed
+ERROR_TEXT_BYTES_MAX: Final = 300  # of a message or a value of the metadata: what a caller sent may be quoted in it
+
 # --- issuing ----------------------------------------------------------------------------------------------------
 COMMIT_ITEMS_MAX: Final = 1_000  # invoices of one transaction: bounds the time a number range stays locked
 # of one bulk transaction while single calls are around: they wait for its ranges, and for the loop's turns it takes

@@ -236,5 +236,5 @@ async def _fail(error: Exception, call: Call | None, context: Any, running: _Run
     code = _STATUS_CODES[status.code]
     running.note(code.name, time.perf_counter() - running.began)
     trailing = ((STATUS_DETAILS, status.SerializeToString()), (REQUEST_ID, request_id))
-    await context.abort(code, error.message, trailing)
+    await context.abort(code, status.message, trailing)
     raise AssertionError("abort returned")

@@ -71,19 +71,22 @@ def pack(request_ids: Sequence[str], bodies: Sequence[bytes]) -> bytes:
 def unpack(data: bytes) -> Block:
     """Reads what `pack` wrote; raises BlockCorrupt."""
     try:
+        if zstandard.frame_content_size(data) > BLOCK_BYTES_MAX:  # zstd believes it, whatever max_output_size says
+            raise ValueError(f"it says that it has more than {BLOCK_BYTES_MAX} bytes")
         raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=BLOCK_BYTES_MAX)
         (count,) = _COUNT.unpack_from(raw)
         lengths = array("I", raw[4 : 4 + 4 * count])
         if sys.byteorder == "big":
             lengths.byteswap()
         offset = 4 + 5 * count
-        request_ids, offset = _split(raw, offset, raw[4 + 4 * count : offset])
+        pieces, offset = _split(raw, offset, raw[4 + 4 * count : offset])
+        request_ids = [item.decode("ascii") for item in pieces]
         bodies, offset = _split(raw, offset, lengths)
     except (zstandard.ZstdError, struct.error, ValueError) as error:
         raise BlockCorrupt(f"a block cannot be read: {error}") from error
     if offset != len(raw) or len(bodies) != count:
         raise BlockCorrupt("a block has another length than its header says")
-    return Block(request_ids=[item.decode("ascii") for item in request_ids], bodies=bodies)
+    return Block(request_ids=request_ids, bodies=bodies)
 
 
 def _split(raw: bytes, offset: int, lengths: Iterable[int]) -> tuple[list[bytes], int]:

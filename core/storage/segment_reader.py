@@ -113,5 +113,5 @@ def _decode(window: _Window, footer: pq.FileMetaData, group: int, offset: int) -
     try:
         table = open_parquet(window, footer).read_row_group(group, columns=["body"], use_threads=False)
         return bytes(table.column(0)[offset].as_py())
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise SegmentCorrupt(f"a body cannot be read: {error}") from error

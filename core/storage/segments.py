@@ -128,7 +128,7 @@ def _columns(file: pq.ParquetFile, group: int) -> Columns:
         values: dict[str, list[Any]] = {
             name: (issued_at if name == "issued_at" else table.column(name)).to_pylist() for name in NAMES
         }
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise SegmentCorrupt(f"row group {group} cannot be read: {error}") from error
     return Columns(**values)
 
@@ -137,7 +137,7 @@ def open_parquet(source: Any, metadata: pq.FileMetaData | None = None) -> pq.Par
     """Opens a segment and checks its format; raises SegmentCorrupt."""
     try:
         file = pq.ParquetFile(source, metadata=metadata, pre_buffer=False, page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: names that are no UTF-8
         raise SegmentCorrupt(f"not a Parquet file: {error}") from error
     check_format(file.metadata)
     return file
@@ -145,7 +145,7 @@ def open_parquet(source: Any, metadata: pq.FileMetaData | None = None) -> pq.Par
 
 def check_format(metadata: pq.FileMetaData) -> None:
     """Raises SegmentCorrupt unless the footer is that of a segment of this format."""
-    found = (metadata.metadata or {}).get(FORMAT_KEY.encode(), b"").decode()
+    found = (metadata.metadata or {}).get(FORMAT_KEY.encode(), b"").decode("utf-8", "replace")
     if found != FORMAT:
         raise SegmentCorrupt(f"{FORMAT_KEY} is {found!r}, known is {FORMAT!r}")
 

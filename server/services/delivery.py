@@ -213,13 +213,18 @@ class DeliveryService:
         page_size: int,
         page_token: str,
     ) -> Page[Delivery]:
-        """Lists a seller's deliveries; raises SELLER_NOT_FOUND, INVALID_PAGE_TOKEN. 1 round trip."""
+        """Lists a seller's deliveries; raises SELLER_NOT_FOUND, ENDPOINT_NOT_FOUND, INVALID_PAGE_TOKEN. 1 round trip.
+
+        An endpoint id of another form than ours is not found; one that is nobody's has no deliveries.
+        """
         faults = _number_faults(number) if number else []
         if state not in {0, *DeliveryState}:
             faults.append(Violation("state", "STATE_UNKNOWN", "must be pending, delivered or failed"))
         refuse(faults)
         items_max = paging.size_of(page_size)
         seller = await self._sellers.one(caller.tenant_key, seller_id)
+        if endpoint_id and not ENDPOINT_ID_FORM.fullmatch(endpoint_id):
+            raise endpoint_not_found(endpoint_id)
         listing = ("deliveries", seller.seller_key, number, endpoint_id, state)
         wanted = DeliveryFilter(
             seller_key=seller.seller_key,

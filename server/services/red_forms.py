@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from server.services.sellers import SellerDirectory
 
 ANSWER_WITHIN_US: Final = 72 * 3_600 * 1_000_000  # DOMAIN.md: void after 72 h
 ID_BYTES: Final = 16
+ID_FORM: Final = re.compile(rf"[0-9a-f]{{{2 * ID_BYTES}}}")
 
 # state -> (whether the buyer's side may, the state it leads to)
 CONFIRM: Final = {
@@ -167,10 +169,10 @@ class RedFormService:
         if not wanted.seller_id and not wanted.buyer_tax_id:
             refuse([Violation("seller_id", "REQUIRED", "seller_id or buyer_tax_id is required")])
         seller: SellerRecord | None = None
+        if wanted.buyer_tax_id and taxpayer_id.check(wanted.buyer_tax_id) is not None:
+            refuse([Violation("buyer_tax_id", taxpayer_id.BAD_FORM, "is not a taxpayer id")])
         if wanted.seller_id:
             seller = await self._sellers.one(caller.tenant_key, wanted.seller_id)
-        elif taxpayer_id.check(wanted.buyer_tax_id) is not None:
-            refuse([Violation("buyer_tax_id", taxpayer_id.BAD_FORM, "is not a taxpayer id")])
         elif not await self._tax_ids.is_proven(caller.tenant_key, wanted.buyer_tax_id):
             raise tax_id_not_proven(wanted.buyer_tax_id)
         listing = ("forms", caller.tenant_key, wanted.seller_id, wanted.buyer_tax_id, wanted.state)
@@ -207,7 +209,7 @@ class RedFormService:
 
     async def _find(self, caller: Caller, confirmation_id: str) -> tuple[Form, set[bool]]:
         """Reads a form with the sides the caller is: True the buyer's, False the seller's."""
-        form = await self._store.get(confirmation_id)
+        form = await self._store.get(confirmation_id) if ID_FORM.fullmatch(confirmation_id) else None
         sides: set[bool] = set()
         if form is not None:
             seller = (await self._sellers.by_key((form.seller_key,))).get(form.seller_key)

@@ -61,11 +61,12 @@ class TaxIdService:
     async def list_claims(self, caller: Caller, *, tenant_id: str, page_size: int, page_token: str) -> Page[Claim]:
         """Lists the claims of the caller's tenant, or with the scope "platform" of any; at most 2 round trips.
 
-        Raises SCOPE_MISSING, TENANT_NOT_FOUND, INVALID_PAGE_TOKEN.
+        Raises SCOPE_MISSING, INVALID_REQUEST, TENANT_NOT_FOUND, INVALID_PAGE_TOKEN.
         """
         tenant_id, tenant_key = tenant_id or caller.tenant_id, caller.tenant_key
         if tenant_id != caller.tenant_id:
             caller.require(PLATFORM)
+            refuse(id_faults(tenant_id, "tenant_id"))
             tenant_key = await self._tenant_key(tenant_id)
         listing = ("tax_ids", tenant_key)
         items_max = paging.size_of(page_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from core import limits
 from core.domain.decimals import minor_text
 from core.domain.qr_text import qr_text
 from stack import Stack
+from tests.fuzz.mutations import mutated
 from tests.support.browser import Visit, chromium, visiting
 
 NUMBER = "26110000000000000042"
@@ -134,3 +136,18 @@ def test_codes_are_read_as_they_are_written(visit: Visit, kind: int, minor: int)
 )
 def test_other_texts_are_no_codes(visit: Visit, text: str) -> None:
     assert call(visit, "readings", "qrFields", text) is None
+
+
+def test_garbled_texts_are_read_or_refused(visit: Visit) -> None:
+    """By seed: no reader of typed text throws, and a code is sound only if it is the one that was written."""
+    code = qr_text(kind=2, number=NUMBER, gross_total_minor=11_300, issue_date=20261118)
+    seeds = [text.encode() for text in (code, NUMBER, "2026年11月18日", "￥１，１３０．５０", "1,130.00")]
+    choice = random.Random(20_261_129)
+    texts = [mutated(seeds, choice, bytes_max=200).decode(errors="replace") for _ in range(2_000)]
+    script = """async (texts) => {
+        const {invoiceNumber, issueDate, qrFields} = await import('/static/readings.js');
+        const {minorUnits} = await import('/static/amounts.js');
+        for (const read of [invoiceNumber, issueDate, minorUnits]) texts.forEach((text) => read(text));
+        return texts.filter((text) => qrFields(text)?.sound);
+    }"""
+    assert {text.strip() for text in visit.page.evaluate(script, texts)} <= {code}

@@ -235,8 +235,12 @@ async def _balances(connection: aiomysql.Connection, numbers: Sequence[str]) -> 
 
 
 async def _lock_forms(connection: aiomysql.Connection, drafts: Any) -> dict[str, Form]:
-    """Locks the forms in the order of their ids; no round trip without any."""
-    wanted = sorted({draft.confirmation_id for draft in drafts if draft.confirmation_id})
+    """Locks the forms in the order of their ids; no round trip without any.
+
+    What an ASCII column cannot hold is not asked for: MySQL would refuse the statement, and with it the whole batch.
+    """
+    named = {draft.confirmation_id for draft in drafts}
+    wanted = sorted(name for name in named if name and name.isascii())
     if not wanted:
         return {}
     sql = (

@@ -92,6 +92,8 @@ def unpack_entry(number: str, data: bytes) -> VerificationEntry | None:
         return None
     _, kind, issued_at_us, net, gross, red, seller_length = _ENTRY.unpack_from(data)
     end = _ENTRY_SIZE + seller_length
+    if len(data) < end:
+        return None
     try:
         return VerificationEntry(
             number,
