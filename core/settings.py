@@ -106,11 +106,16 @@ class ServerSettings:
     drain_wait_ms: int = 1_000  # between NOT_SERVING and refusing: longer than Envoy's health check interval
     drain_grace_ms: int = 20_000  # for calls under way
     commit_wait_max_ms: int = 25_000  # an answer waits at most so long for its commit when the caller set no deadline
+    # what one tenant may ask one process, beyond RATE_BURST_S at once; 0: as much as there is (docs/adr/0041)
+    tenant_checks_a_second: int = 0  # of invoices, of batches and streams each one
+    tenant_reads_a_second: int = 0  # calls that need the scope "read"
     reflection: bool = True
     channelz_dir: str = ""  # where each process opens its channelz socket, channelz-SLOT.sock; empty: none
 
     def __post_init__(self) -> None:
         require(self.drain_wait_ms >= 0, "server.drain_wait_ms", "must not be negative")
+        require(self.tenant_checks_a_second >= 0, "server.tenant_checks_a_second", "must not be negative")
+        require(self.tenant_reads_a_second >= 0, "server.tenant_reads_a_second", "must not be negative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

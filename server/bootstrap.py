@@ -45,6 +45,7 @@ from server.services.issuing import IssuingService
 from server.services.reading import ReadingService
 from server.services.sellers import SellerDirectory
 from server.services.verification import VerificationService
+from server.tenant_rates import tenant_rates
 from server.wiring.buyers import buyer_handlers
 from server.wiring.clock import now_us
 from server.wiring.delivery import delivery_handler
@@ -140,9 +141,6 @@ async def _handlers(
     bulk = make_lane(name="bulk", beside=interactive, admission=admissions[1])
     for lane in (interactive, bulk):
         stack.push_async_callback(lane.close)
-    authenticator = KeyAuthenticator(store=registry_store, wait_max_ms=wait_max_ms)
-    stack.push_async_callback(authenticator.close)
-
     entries_cache = RedisVerificationCache(link=link, settings=config.redis, metrics=metrics)
     issuing_service = IssuingService(interactive=interactive, bulk=bulk, wait_max_ms=wait_max_ms)
     reading_service = ReadingService(
@@ -158,10 +156,7 @@ async def _handlers(
     )
     stack.push_async_callback(verification_service.close)
     reds = red_stores(topology, issue_cache, entries_cache, wait_max_ms)
-    lag = LoopLag(metrics=metrics)
-    lag.start()
-    stack.callback(lag.close)
-    guard = Guard(authenticator=authenticator, metrics=metrics, refusal_ms=lag.refusal_ms)
+    guard = _guard(config, metrics, stack, registry_store)
     return (
         guard.handlers(
             issuance.SERVICE,
@@ -181,3 +176,18 @@ async def _handlers(
             *(guard, config, stack, topology), reading=reading_service, checks=verification_service, objects=objects
         ),
     )
+
+
+def _guard(config: Settings, metrics: ServerMetrics, stack: AsyncExitStack, registry: MySQLRegistryStore) -> Guard:
+    """Builds what stands before every method."""
+    authenticator = KeyAuthenticator(store=registry, wait_max_ms=config.server.commit_wait_max_ms)
+    stack.push_async_callback(authenticator.close)
+    lag = LoopLag(metrics=metrics)
+    lag.start()
+    stack.callback(lag.close)
+    rates = tenant_rates(
+        checks_a_second=config.server.tenant_checks_a_second,
+        reads_a_second=config.server.tenant_reads_a_second,
+        metrics=metrics,
+    )
+    return Guard(authenticator=authenticator, metrics=metrics, refusal_ms=lag.refusal_ms, rates=rates)

@@ -24,6 +24,7 @@ from google.protobuf.message import DecodeError, Message
 from core.domain.errors import BillowError, Reason
 from server.convert import errors
 from server.services.auth import Caller, scope_missing
+from server.tenant_rates import TenantRate
 
 LOG = logging.getLogger(__name__)
 
@@ -86,12 +87,19 @@ class Guard:
     """Wraps methods. `methods` of `handlers` may be coroutines (unary) or async generators (streams).
 
     `refusal_ms` is asked first of all: not 0 means that the process is too busy for another call, and when to come
-    back (server/loop_lag.py).
+    back (server/loop_lag.py). `rates`, by scope, bound what a tenant may ask (server/tenant_rates.py): calls beyond are
+    refused, streams wait.
     """
 
     def __init__(
-        self, *, authenticator: Authenticator, metrics: CallMetrics, refusal_ms: Callable[[], int] = lambda: 0
+        self,
+        *,
+        authenticator: Authenticator,
+        metrics: CallMetrics,
+        refusal_ms: Callable[[], int] = lambda: 0,
+        rates: Mapping[str, TenantRate] | None = None,
     ) -> None:
+        self._rates = rates or {}
         self._authenticator = authenticator
         self._metrics = metrics
         self._refusal_ms = refusal_ms
@@ -123,13 +131,17 @@ class Guard:
         parse = message_factory.GetMessageClass(method.input_type).FromString
         note = self._metrics.call(method.full_name)
         call_of = self._call_of
+        rate = self._rates.get(access.scope or "")
 
         async def handle(raw: bytes, context: Any) -> bytes:
             began = time.perf_counter()
             call = None
             try:
                 call = await call_of(context, access)
-                response = (await target(_parsed(parse, raw), call)).SerializeToString()
+                request = _parsed(parse, raw)
+                if rate is not None and call.key is not None:
+                    rate.take(call.key.tenant_key, _items(request))
+                response = (await target(request, call)).SerializeToString()
             except Exception as error:  # noqa: BLE001 (the border: every error becomes a status)
                 await _fail(error, call, context, _Running(method.full_name, note, began))
             note("OK", time.perf_counter() - began)
@@ -143,17 +155,24 @@ class Guard:
         parse = message_factory.GetMessageClass(method.input_type).FromString
         note = self._metrics.call(method.full_name)
         call_of = self._call_of
+        rate = self._rates.get(access.scope or "")
 
-        async def parsed(raws: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+        async def parsed(raws: AsyncIterator[bytes], key: Caller | None) -> AsyncIterator[Message]:
             async for raw in raws:
-                yield _parsed(parse, raw)
+                request = _parsed(parse, raw)
+                while rate is not None and key is not None:
+                    wait_s = rate.wait_s(key.tenant_key, _items(request))
+                    if wait_s <= 0:
+                        break
+                    await asyncio.sleep(wait_s)
+                yield request
 
         async def handle(raws: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
             began = time.perf_counter()
             call = None
             try:
                 call = await call_of(context, access)
-                async for response in target(parsed(raws), call):
+                async for response in target(parsed(raws, call.key), call):
                     yield response.SerializeToString()
             except Exception as error:  # noqa: BLE001 (the border: every error becomes a status)
                 await _fail(error, call, context, _Running(method.full_name, note, began))
@@ -168,12 +187,15 @@ class Guard:
         parse = message_factory.GetMessageClass(method.input_type).FromString
         note = self._metrics.call(method.full_name)
         call_of = self._call_of
+        rate = self._rates.get(access.scope or "")
 
         async def handle(raw: bytes, context: Any) -> AsyncIterator[bytes]:
             began = time.perf_counter()
             call = None
             try:
                 call = await call_of(context, access)
+                if rate is not None:
+                    rate.take(call.caller.tenant_key, 1)
                 async with aclosing(target(_parsed(parse, raw), call)) as responses:
                     async for response in responses:
                         yield response.SerializeToString()
@@ -211,6 +233,11 @@ def _parsed(parse: Callable[[bytes], Message], raw: bytes) -> Message:
         return parse(raw)
     except DecodeError as error:
         raise BillowError(Reason.MALFORMED_MESSAGE, "the bytes are not a message of this method") from error
+
+
+def _items(request: Any) -> int:
+    """How many things a message asks for: the checks of a batch, else 1."""
+    return len(getattr(request, "checks", ())) or 1
 
 
 class _Running(NamedTuple):

@@ -18,6 +18,7 @@ TEMPLATE: Final = CHECKOUT / "envoy" / "billow.yaml"
 DESCRIPTOR: Final = CHECKOUT / "envoy" / "billow.binpb"
 CLUSTER: Final = "billow"
 WEB_CLUSTER: Final = "web"
+PUBLIC_BURST_S: Final = 10  # of the rate of an address at once
 CACHE_BYTES_MAX: Final = 256 * 1024 * 1024  # of documents on disk; envoy/README.md
 
 
@@ -41,6 +42,8 @@ def render(folder: RunFolder, state: State) -> str:
         cache_folder=json.dumps(str(_cache(folder))),
         cache_bytes_max=CACHE_BYTES_MAX,
         endpoints_folder=json.dumps(str(folder.envoy / "endpoints")),
+        public_calls_s=state.options.public_calls_s,
+        public_calls_burst=state.options.public_calls_s * PUBLIC_BURST_S,
         transport_socket=json.dumps(_transport_socket(state)),
     )
 

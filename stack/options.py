@@ -42,6 +42,7 @@ class StackOptions:
     replica_pool_mib: int = 256
     redis_max_mib: int = 256
     envoy_threads: int = 1
+    public_calls_s: int = 100  # a second, of one address without a key (envoy/README.md)
     tls_certificate: str = ""  # PEM file, its chain behind it; empty: Envoy speaks in plain text, on loopback only
     tls_key: str = ""  # PEM file
     tls_client_ca: str = ""  # PEM file; with it callers must show a certificate of this authority
@@ -56,6 +57,8 @@ class StackOptions:
         for name, least in (("servers", 0), ("workers", 0), ("webs", 0), ("envoy_threads", 1)):
             if not least <= getattr(self, name) <= PROCESSES_MAX:
                 raise StackError(f"{name} must be {least} to {PROCESSES_MAX}")
+        if self.public_calls_s < 1:
+            raise StackError("public_calls_s must be at least 1")
         if self.replicas not in (1, 2):
             raise StackError("replicas must be 1 or 2")
         if bool(self.tls_certificate) != bool(self.tls_key):

@@ -25,6 +25,7 @@ from .reasons import DOMAIN, REASONS
 
 _DETAILS_KEY = "grpc-status-details-bin"
 _REQUEST_ID_KEY = "x-request-id"
+_RETRY_AFTER_KEY = "retry-after"
 _CODES: Mapping[int, StatusCode] = MappingProxyType({code.value[0]: code for code in StatusCode})
 
 # Answers without ErrorInfo, and reasons newer than this client: only the code tells.
@@ -56,6 +57,7 @@ _PASSING = frozenset(
         StatusCode.UNKNOWN,
     }
 )
+_RETRY_AFTER_S_MAX = 3_600
 MASKED_STATUS = "Internal error from Core"
 """What grpc.aio says when a write meets a stream that has just ended."""
 _BROKEN_STREAM_MARKS = (
@@ -117,6 +119,7 @@ def error_of_call(
     """The error a failed RPC tells of: with Billow's details where they came, bearing answers without them."""
     status = status_pb2.Status(code=code.value[0], message=details or "")
     request_id = ""
+    retry_after_ms = 0
     for key, value in trailing or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):
             try:
@@ -127,6 +130,12 @@ def error_of_call(
                 status = told
         elif key == _REQUEST_ID_KEY:
             request_id = value.decode("ascii", "replace") if isinstance(value, bytes) else value
+        elif key == _RETRY_AFTER_KEY and isinstance(value, str) and value.isascii() and value.isdigit():
+            retry_after_ms = min(int(value[:5]), _RETRY_AFTER_S_MAX) * 1_000
+    if retry_after_ms and not status.details:  # of an edge that refuses by itself: RetryInfo is for those who know it
+        delay = error_details_pb2.RetryInfo()
+        delay.retry_delay.FromMilliseconds(retry_after_ms)
+        status.details.add().Pack(delay)
     return error_of_status(status, request_id=request_id)
 
 

@@ -25,6 +25,15 @@ def data_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
+def strict_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One server behind Envoy with the smallest rates there are, which other tests would run into."""
+    rates = {"tenant_checks_a_second": 1, "tenant_reads_a_second": 1}
+    options = StackOptions(servers=1, workers=0, public_calls_s=1, settings={"server": rates})
+    with Stack(run_dir=tmp_path_factory.mktemp("strict"), options=options) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
 def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Everything: stores, two servers, one worker, Envoy. Whatever the tests do to it, the audit then finds nothing."""
     folder = tmp_path_factory.mktemp("whole")

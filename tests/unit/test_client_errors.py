@@ -140,3 +140,17 @@ def test_error_of_a_result() -> None:
     assert billow.error_of(billow.IssueResult(issued=billow.IssuedInvoice(number="1"))) is None
     refused = billow.IssueResult(error=status(StatusCode.NOT_FOUND, info("SELLER_NOT_FOUND")))
     assert type(billow.error_of(refused)) is billow.SellerNotFound
+
+
+@pytest.mark.parametrize(
+    ("value", "delay_ms"), [("1", 1_000), ("999999999", 3_600_000), ("soon", 0), ("", 0), ("-1", 0)]
+)
+def test_an_edge_that_refuses_says_when_to_come_back(value: str, delay_ms: int) -> None:
+    error = error_of_call(StatusCode.RESOURCE_EXHAUSTED, "local_rate_limited", (("retry-after", value),))
+    assert (error.retryable, error.retry_delay_ms) == (True, delay_ms)
+
+
+def test_what_the_server_says_itself_counts_before_that() -> None:
+    told = status(StatusCode.RESOURCE_EXHAUSTED, info("OVERLOADED"))
+    trailing = (("retry-after", "9"), ("grpc-status-details-bin", told.SerializeToString()))
+    assert error_of_call(StatusCode.RESOURCE_EXHAUSTED, "no", trailing).retry_delay_ms == 0
