@@ -89,6 +89,7 @@ API_KEY_REFRESH_MS: Final = 400  # a key in use is looked at again in the backgr
 LOOKUP_KEYS_MAX: Final = 1_000  # of one statement
 CREDIT_QUOTA_MINOR_MAX: Final = 10**17 - 1  # a month's: a hundred of the largest invoices, far inside int64
 LOOKUPS_WAITING_MAX: Final = 10_000  # of one kind, before new ones are refused
+EDGE_SECRET_CHARS_MIN: Final = 32  # 192 bits in base64
 RATE_BURST_S: Final = 2  # of a tenant's rate at once: a caller that comes now and then is not slowed
 RATE_TENANTS_MAX: Final = 10_000  # remembered by one process: about 1 MB a rate
 

@@ -109,11 +109,14 @@ class ServerSettings:
     # what one tenant may ask one process, beyond RATE_BURST_S at once; 0: as much as there is (docs/adr/0041)
     tenant_checks_a_second: int = 0  # of invoices, of batches and streams each one
     tenant_reads_a_second: int = 0  # calls that need the scope "read"
+    edge_secret: str = ""  # what Envoy proves itself with when it names a caller by a token; empty: only keys count
     reflection: bool = True
     channelz_dir: str = ""  # where each process opens its channelz socket, channelz-SLOT.sock; empty: none
 
     def __post_init__(self) -> None:
         require(self.drain_wait_ms >= 0, "server.drain_wait_ms", "must not be negative")
+        long = not self.edge_secret or len(self.edge_secret) >= limits.EDGE_SECRET_CHARS_MIN
+        require(long, "server.edge_secret", f"must have at least {limits.EDGE_SECRET_CHARS_MIN} characters")
         require(self.tenant_checks_a_second >= 0, "server.tenant_checks_a_second", "must not be negative")
         require(self.tenant_reads_a_second >= 0, "server.tenant_reads_a_second", "must not be negative")
 

@@ -41,6 +41,7 @@ from server.interceptors import Guard
 from server.loop_lag import LoopLag
 from server.metrics import ServerMetrics
 from server.services.auth import KeyAuthenticator
+from server.services.edge_identities import EdgeIdentities
 from server.services.issuing import IssuingService
 from server.services.reading import ReadingService
 from server.services.sellers import SellerDirectory
@@ -190,4 +191,12 @@ def _guard(config: Settings, metrics: ServerMetrics, stack: AsyncExitStack, regi
         reads_a_second=config.server.tenant_reads_a_second,
         metrics=metrics,
     )
-    return Guard(authenticator=authenticator, metrics=metrics, refusal_ms=lag.refusal_ms, rates=rates)
+    secret, wait_max_ms = config.server.edge_secret, config.server.commit_wait_max_ms
+    identities = EdgeIdentities(store=registry, secret=secret, wait_max_ms=wait_max_ms) if secret else None
+    return Guard(
+        authenticator=authenticator,
+        metrics=metrics,
+        refusal_ms=lag.refusal_ms,
+        rates=rates,
+        identities=identities,
+    )

@@ -30,6 +30,8 @@ LOG = logging.getLogger(__name__)
 
 AUTHORIZATION = "authorization"
 REQUEST_ID = "x-request-id"  # set by Envoy
+# set by Envoy when it verified a token; callers' own are removed there
+EDGE_SECRET, EDGE_TENANT, EDGE_SCOPES = "x-billow-edge", "x-billow-tenant", "x-billow-scopes"
 STATUS_DETAILS = "grpc-status-details-bin"
 REQUEST_ID_CHARS_MAX = 64
 
@@ -75,6 +77,14 @@ class Authenticator(Protocol):
         ...
 
 
+class Identities(Protocol):
+    """Believes the edge's word about a caller, or does not."""
+
+    async def caller(self, *, secret: str, tenant_id: str, scopes: str) -> Caller:
+        """Returns the caller; raises API_KEY_INVALID, or STORAGE_UNAVAILABLE."""
+        ...
+
+
 class CallMetrics(Protocol):
     """What is measured of a method's calls."""
 
@@ -88,7 +98,7 @@ class Guard:
 
     `refusal_ms` is asked first of all: not 0 means that the process is too busy for another call, and when to come
     back (server/loop_lag.py). `rates`, by scope, bound what a tenant may ask (server/tenant_rates.py): calls beyond are
-    refused, streams wait.
+    refused, streams wait. `identities` makes callers of what the edge says; without it only keys count.
     """
 
     def __init__(
@@ -98,7 +108,9 @@ class Guard:
         metrics: CallMetrics,
         refusal_ms: Callable[[], int] = lambda: 0,
         rates: Mapping[str, TenantRate] | None = None,
+        identities: Identities | None = None,
     ) -> None:
+        self._identities = identities
         self._rates = rates or {}
         self._authenticator = authenticator
         self._metrics = metrics
@@ -217,15 +229,29 @@ class Guard:
             elif key == REQUEST_ID:
                 request_id = value[:REQUEST_ID_CHARS_MAX]
         caller = None
-        if authorization and access.scope is not None:
-            caller = await self._authenticator.caller(authorization)
-            if access.scope not in caller.scopes and access.or_scope not in caller.scopes:
+        if access.scope is not None:
+            if authorization:
+                caller = await self._authenticator.caller(authorization)
+            elif self._identities is not None:
+                caller = await _named_by_edge(self._identities, context)
+            if caller is None:
+                if not access.key_optional:
+                    words = 'send an API key as "authorization: Bearer bk_…"'
+                    raise BillowError(Reason.API_KEY_MISSING, words)
+            elif access.scope not in caller.scopes and access.or_scope not in caller.scopes:
                 raise scope_missing(access.scope)
-        elif access.scope is not None and not access.key_optional:
-            words = 'send an API key as "authorization: Bearer bk_…"'
-            raise BillowError(Reason.API_KEY_MISSING, words)
         left_s = context.time_remaining()
         return Call(request_id or uuid.uuid4().hex, caller, None if left_s is None else time.monotonic() + left_s)
+
+
+async def _named_by_edge(identities: Identities, context: Any) -> Caller | None:
+    """The caller that the edge names; None when it names none."""
+    said = {key: value for key, value in context.invocation_metadata() or () if key.startswith("x-billow-")}
+    tenant_id = said.get(EDGE_TENANT, "")
+    if not tenant_id:
+        return None
+    scopes = said.get(EDGE_SCOPES, "")
+    return await identities.caller(secret=said.get(EDGE_SECRET, ""), tenant_id=tenant_id, scopes=scopes)
 
 
 def _parsed(parse: Callable[[bytes], Message], raw: bytes) -> Message:

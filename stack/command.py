@@ -50,6 +50,9 @@ def main(context: click.Context, run_dir: Path) -> None:
 @click.option("--workers", type=int, help="Worker processes (default: 1).")
 @click.option("--tls", nargs=2, type=PEM, metavar="CERTIFICATE KEY", help="PEM files: Envoy speaks TLS.")
 @click.option("--tls-client-ca", type=PEM, help="PEM file: callers must show a certificate of this authority.")
+@click.option(
+    "--jwt", nargs=3, metavar="JWKS ISSUER AUDIENCE", help="Envoy takes tokens of this issuer, with keys of this file."
+)
 @click.option("--only", type=click.Choice(["all", "stores"]), help="Start everything, or only the data stores.")
 @click.pass_obj
 def up(
@@ -59,11 +62,12 @@ def up(
     workers: int | None,
     tls: tuple[Path, Path] | None,
     tls_client_ca: Path | None,
+    jwt: tuple[str, str, str] | None,
     only: str | None,
 ) -> None:
     """Start what does not run and wait until all is healthy. Data of earlier starts is kept.
 
-    Options are remembered for the next start. Envoy takes those of TLS when it starts.
+    Options are remembered for the next start. Envoy takes those of TLS and of tokens when it starts.
     """
     doctor.require_all(stack.folder.root)
     remembered = state.load(stack.folder)
@@ -76,6 +80,11 @@ def up(
         options = replace(options, tls_certificate=str(tls[0]), tls_key=str(tls[1]))
     if tls_client_ca:
         options = replace(options, tls_client_ca=str(tls_client_ca))
+    if jwt:
+        keys = Path(jwt[0]).resolve()
+        if not keys.is_file():
+            raise StackError(f"{keys} is no file")
+        options = replace(options, jwt_keys=str(keys), jwt_issuer=jwt[1], jwt_audience=jwt[2])
     if only is not None:
         options = replace(options, parts=DATA_STORES if only == "stores" else ALL_PARTS)
     began = time.monotonic()

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, Final
 
-from stack import loopback, platform_processes
+from stack import edge_tokens, loopback, platform_processes
 from stack.options import CHECKOUT, RunFolder, StackError
 from stack.state import State, write
 from stack.supervision import Program
@@ -42,6 +42,8 @@ def render(folder: RunFolder, state: State) -> str:
         cache_folder=json.dumps(str(_cache(folder))),
         cache_bytes_max=CACHE_BYTES_MAX,
         endpoints_folder=json.dumps(str(folder.envoy / "endpoints")),
+        jwt_filter=json.dumps(edge_tokens.jwt_filter(state.options)),
+        header_mutations=json.dumps(edge_tokens.header_mutations(folder, state.options)),
         public_calls_s=state.options.public_calls_s,
         public_calls_burst=state.options.public_calls_s * PUBLIC_BURST_S,
         transport_socket=json.dumps(_transport_socket(state)),
@@ -115,7 +117,7 @@ def write_endpoints(folder: RunFolder, state: State, *, draining: Iterable[str] 
 def write_config(folder: RunFolder, state: State) -> None:
     """Writes Envoy's configuration and the endpoint files, and makes the folder of its cache."""
     _cache(folder).mkdir(parents=True, exist_ok=True)
-    write(folder.envoy / "envoy.yaml", render(folder, state))
+    write(folder.envoy / "envoy.yaml", render(folder, state), mode=0o600)  # the secret of the edge
     write_endpoints(folder, state)
 
 

@@ -46,6 +46,9 @@ class StackOptions:
     tls_certificate: str = ""  # PEM file, its chain behind it; empty: Envoy speaks in plain text, on loopback only
     tls_key: str = ""  # PEM file
     tls_client_ca: str = ""  # PEM file; with it callers must show a certificate of this authority
+    jwt_keys: str = ""  # file with the keys (JWKS) of those whose tokens Envoy believes; empty: API keys only
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # added to the settings file, by table
 
     def __post_init__(self) -> None:
@@ -65,6 +68,8 @@ class StackOptions:
             raise StackError("tls_certificate and tls_key must stand together")
         if self.tls_client_ca and not self.tls_certificate:
             raise StackError("tls_client_ca must stand together with tls_certificate")
+        if len({bool(self.jwt_keys), bool(self.jwt_issuer), bool(self.jwt_audience)}) != 1:
+            raise StackError("jwt_keys, jwt_issuer and jwt_audience must stand together")
         for name in ("primary_pool_mib", "replica_pool_mib", "redis_max_mib"):
             if getattr(self, name) < 16:
                 raise StackError(f"{name} must be at least 16")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from core.settings import SettingsError, load
-from stack import cache, document_key, download_key, mail, seaweed
+from stack import cache, document_key, download_key, edge_secret, mail, seaweed
 from stack.mariadb import DATABASE
 from stack.options import RunFolder, StackError
 from stack.state import State, write
@@ -44,6 +44,8 @@ def render(folder: RunFolder, state: State) -> str:
             "base_url": f"http://127.0.0.1:{state.ports['envoy']}",
         },
     }
+    if state.options.jwt_keys:
+        tables["server"]["edge_secret"] = edge_secret.ensure(folder)
     if "mail" in state.options.parts:
         tables["delivery"] = mail.settings(state)
     for name, extra in state.options.settings.items():
