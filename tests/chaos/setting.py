@@ -53,7 +53,7 @@ async def open_clients(stack: Stack, *, seed: int, ledgers: Path) -> AsyncIterat
 async def _seller(tenant: Tenant, *, red: int) -> str:
     """Registers a seller with ranges for blue and red invoices."""
     seller = await tenant.seller(ranges=RANGES)
-    first = (46 * 10**9 + tenant.serial * 100 + red) * 10**9
+    first = (46 * 10**9 + (tenant.serial * 100 + red) % (50 * 10**9)) * 10**9  # 20 digits, whatever the serial is
     request = registry_pb2.AddNumberRangeRequest(
         seller_id=seller,
         kind=invoice_pb2.INVOICE_KIND_GENERAL,
