@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.chaos.faults import caches, databases, failovers, processes, stores
+from tests.chaos.faults import caches, databases, failovers, network, processes, stores
 from tests.chaos.faults.fault import Fault
 
-FAMILIES = (processes, caches, databases, failovers, stores)
+FAMILIES = (processes, caches, databases, failovers, stores, network)
 
 
 def catalogue() -> dict[str, Fault]:

@@ -29,8 +29,8 @@ class Flushed(CacheFault):
     """FLUSHALL under load."""
 
     name = "redis flushed"
-    breaks: ClassVar[str] = "every cached answer and every wake-up is gone"
-    heals: ClassVar[str] = "refilled from the database"
+    breaks = "every cached answer and every wake-up is gone"
+    heals = "refilled from the database"
 
     def begin(self, site: Site) -> None:
         with site.cache() as client:
@@ -41,8 +41,8 @@ class Hung(CacheFault):
     """CLIENT PAUSE: connected, silent; the process itself is frozen by another fault."""
 
     name = "redis hung"
-    breaks: ClassVar[str] = "commands are taken and not answered"
-    heals: ClassVar[str] = "answers after the hold; clients skip the cache meanwhile"
+    breaks = "commands are taken and not answered"
+    heals = "answers after the hold; clients skip the cache meanwhile"
     hold_s = (2.0, 8.0)
     quick_hold_s = (1.0, 2.0)
 
@@ -62,8 +62,8 @@ class Full(CacheFault):
     """Out of memory: 1 MB, and no eviction."""
 
     name = "redis out of memory"
-    breaks: ClassVar[str] = "every write is refused"
-    heals: ClassVar[str] = "its limit is put back"
+    breaks = "every write is refused"
+    heals = "its limit is put back"
     hold_s = (2.0, 8.0)
     quick_hold_s = (1.0, 2.0)
 
@@ -89,8 +89,8 @@ class OldCopy(CacheFault):
     """
 
     name = "redis restored from an old copy"
-    breaks: ClassVar[str] = "the cache says what was true before"
-    heals: ClassVar[str] = "whoever connects to it first empties it"
+    breaks = "the cache says what was true before"
+    heals = "whoever connects to it first empties it"
     hold_s = (0.0, 4.0)
 
     def __init__(self) -> None:
@@ -128,8 +128,8 @@ class Storm(CacheFault):
     """Every connection cut, again and again."""
 
     name = "redis connections cut"
-    breaks: ClassVar[str] = "connections end under their commands"
-    heals: ClassVar[str] = "new ones are opened"
+    breaks = "connections end under their commands"
+    heals = "new ones are opened"
     hold_s = (1.0, 3.0)
     quick_hold_s = (0.2, 0.5)
 

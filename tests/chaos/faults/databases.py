@@ -18,8 +18,8 @@ class LastReplica(Fault):
     """No replica is left that could receive a commit: issuing waits, and nothing is acknowledged meanwhile."""
 
     name = "last replica lost and back"
-    breaks: ClassVar[str] = "nobody receives commits: issuing waits (P1)"
-    heals: ClassVar[str] = "the replicas are started again"
+    breaks = "nobody receives commits: issuing waits (P1)"
+    heals = "the replicas are started again"
     promises: ClassVar[tuple[str, ...]] = ("P1", "P2", "P3")
     parts = frozenset({"mysql"})
     hold_s = (1.0, 8.0)
@@ -43,8 +43,8 @@ class StoppedApplier(Fault):
     """A replica receives and does not apply: its reads grow old, and must not be believed."""
 
     name = "replica SQL thread stopped"
-    breaks: ClassVar[str] = "the replica's rows grow old"
-    heals: ClassVar[str] = "the thread is started again"
+    breaks = "the replica's rows grow old"
+    heals = "the thread is started again"
     promises: ClassVar[tuple[str, ...]] = ("P1", "P7")
     parts = frozenset({"mysql"})
     affects = "verify"
@@ -71,8 +71,8 @@ class Behind(StoppedApplier):
     """Replicas apply what they receive half a minute later."""
 
     name = "replicas 30 s behind"
-    breaks: ClassVar[str] = "the replicas' rows are 30 s old"
-    heals: ClassVar[str] = "the delay is taken off"
+    breaks = "the replicas' rows are 30 s old"
+    heals = "the delay is taken off"
     hold_s = (5.0, 40.0)
 
     def begin(self, site: Site) -> None:
@@ -96,8 +96,8 @@ class SchemaChange(Fault):
     """An additive migration of the hot table while calls are written to it, and its way back."""
 
     name = "schema migration under load"
-    breaks: ClassVar[str] = "the hot table gets another column and an index"
-    heals: ClassVar[str] = "they are taken away again: code runs before, during and after"
+    breaks = "the hot table gets another column and an index"
+    heals = "they are taken away again: code runs before, during and after"
     promises: ClassVar[tuple[str, ...]] = ("P1", "P2", "P3", "P10")
     parts = frozenset({"mysql"})
     hold_s = (1.0, 4.0)
@@ -130,8 +130,8 @@ class KilledConnections(Fault):
     """The primary ends every connection of the platform, in the middle of transactions and commits."""
 
     name = "database connections killed"
-    breaks: ClassVar[str] = "connections end anywhere, also while a commit is under way: was it done?"
-    heals: ClassVar[str] = "new ones are opened; request ids tell what was done (P2)"
+    breaks = "connections end anywhere, also while a commit is under way: was it done?"
+    heals = "new ones are opened; request ids tell what was done (P2)"
     parts = frozenset({"mysql"})
     target_s = 2.0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
 
 from tests.chaos.faults.fault import Fault, Site
 
@@ -11,8 +10,8 @@ from tests.chaos.faults.fault import Fault, Site
 class Failover(Fault):
     """The primary is killed, the most advanced replica takes its place; later the old one rejoins."""
 
-    breaks: ClassVar[str] = "the primary is gone for good"
-    heals: ClassVar[str] = "a replica is promoted; the old primary rejoins, its tail cut off"
+    breaks = "the primary is gone for good"
+    heals = "a replica is promoted; the old primary rejoins, its tail cut off"
     failover = True
     waits = True
     parts = frozenset({"mysql"})

@@ -111,8 +111,8 @@ class Fault(ABC):
     """
 
     name: str
-    breaks: ClassVar[str]
-    heals: ClassVar[str]
+    breaks: str
+    heals: str
     promises: ClassVar[tuple[str, ...]] = PROMISED
     affects: str = "issue"  # the kind of call whose recovery is measured
     parts: frozenset[str]  # kinds of processes: server, worker, envoy, redis, mysql, s3, load

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import ClassVar, Final
+from typing import Final
 
 from tests.chaos.faults.fault import Fault, Site
 
@@ -27,8 +27,8 @@ def name_of(kind: str, site: Site) -> str:
 class Kill(Fault):
     """kill -9 of one process."""
 
-    breaks: ClassVar[str] = "the process is gone in the middle of what it did"
-    heals: ClassVar[str] = "the supervisor starts it again"
+    breaks = "the process is gone in the middle of what it did"
+    heals = "the supervisor starts it again"
 
     def __init__(self, kind: str) -> None:
         self.name = f"kill {kind}"
@@ -45,8 +45,8 @@ class Kill(Fault):
 class KillAll(Fault):
     """kill -9 of every process of a kind at once."""
 
-    breaks: ClassVar[str] = "nobody of that kind is left"
-    heals: ClassVar[str] = "the supervisor starts them again"
+    breaks = "nobody of that kind is left"
+    heals = "the supervisor starts them again"
 
     def __init__(self, kind: str) -> None:
         self.name = f"kill every {kind}"
@@ -63,8 +63,8 @@ class KillAll(Fault):
 class KillAgain(Fault):
     """kill -9 of one process, and again while it comes back."""
 
-    breaks: ClassVar[str] = "the process does not come up"
-    heals: ClassVar[str] = "the supervisor starts it again, after a pause when it had ended at once"
+    breaks = "the process does not come up"
+    heals = "the supervisor starts it again, after a pause when it had ended at once"
 
     def __init__(self, kind: str) -> None:
         self.name = f"kill {kind} again and again"
@@ -83,8 +83,8 @@ class KillAgain(Fault):
 class Freeze(Fault):
     """SIGSTOP, later SIGCONT: the process keeps its connections, says nothing, and comes back in the middle."""
 
-    breaks: ClassVar[str] = "the process hangs with its connections open"
-    heals: ClassVar[str] = "it goes on where it was: a zombie must not write"
+    breaks = "the process hangs with its connections open"
+    heals = "it goes on where it was: a zombie must not write"
 
     def __init__(self, kind: str) -> None:
         self.name = f"freeze {kind}"
@@ -119,8 +119,8 @@ class RollingRestart(Fault):
     """Every server is drained and started anew, one after the other."""
 
     name = "rolling restart of servers"
-    breaks: ClassVar[str] = "connections are drained and moved"
-    heals: ClassVar[str] = "by itself: a release looks like this"
+    breaks = "connections are drained and moved"
+    heals = "by itself: a release looks like this"
     waits = True
     parts = frozenset({"server"})
     target_s = 0.0
@@ -147,8 +147,8 @@ class Scale(Fault):
     """One more server and worker, later one less."""
 
     name = "scale up and down"
-    breaks: ClassVar[str] = "processes come and go while calls are under way"
-    heals: ClassVar[str] = "by itself"
+    breaks = "processes come and go while calls are under way"
+    heals = "by itself"
     waits = True
     parts = frozenset({"server", "worker"})
     hold_s = (2.0, 6.0)

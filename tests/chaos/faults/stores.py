@@ -12,8 +12,8 @@ class StoreDown(Fault):
     """Stopped, and started again later: issuing goes on, the archive waits."""
 
     name = "object store down"
-    breaks: ClassVar[str] = "nothing can be archived, archived bodies cannot be read"
-    heals: ClassVar[str] = "it is started again; the archive catches up by itself"
+    breaks = "nothing can be archived, archived bodies cannot be read"
+    heals = "it is started again; the archive catches up by itself"
     promises: ClassVar[tuple[str, ...]] = ("P6",)
     parts = frozenset({"s3"})
     hold_s = (3.0, 15.0)
