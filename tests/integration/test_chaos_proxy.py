@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos.faults.network import DOWN, UP, Cut, Delay, HalfClose, Hole
+from tests.chaos.faults.stores import Busy, Half
 from tests.chaos.proxy import Loop, Proxy, Rule
 
 ANSWER_S = 5.0
@@ -128,6 +129,31 @@ def test_a_half_closed_connection_hears_the_end_and_new_ones_work(proxy: Proxy) 
             proxy.begin(lambda: HalfClose(UP))
             assert later.recv(10) == b"bye"
     proxy.heal()
+
+
+def test_a_busy_store_answers_503_though_the_body_is_still_coming(proxy: Proxy) -> None:
+    proxy.begin(Busy)
+    with connect(proxy) as caller:
+        caller.sendall(b"PUT /bucket/key HTTP/1.1\r\nContent-Length: 100000\r\n\r\n" + b"x" * 1_000)
+        assert caller.recv(100_000).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        caller.sendall(b"x" * 10_000)
+    proxy.heal()
+    with connect(proxy) as caller:
+        assert ask(caller, b"a") == b"A"
+
+
+def test_half_of_an_upload_arrives(proxy: Proxy) -> None:
+    proxy.begin(Half)
+    with connect(proxy) as caller:
+        assert ask(caller, b"HEAD / HTTP/1.1\r\n\r\n") == b"HEAD / HTTP/1.1\r\n\r\n"
+        head = b"PUT /KEY HTTP/1.1\r\nCONTENT-LENGTH: 1000\r\n\r\n"
+        caller.sendall(head)
+        assert caller.recv(1_000) == head
+        caller.sendall(b"x" * 1_000)
+        answer = caller.recv(1_000)
+        assert answer == b"X" * 500
+        with pytest.raises(ConnectionResetError):
+            caller.recv(1)
 
 
 def test_a_rule_may_change_what_passes(proxy: Proxy) -> None:
