@@ -164,6 +164,7 @@ def test_more_streams_than_a_connection_may_have(port: int) -> None:
 
 def test_an_honest_stream_outlives_all_of_these_limits(port: int, running_stack: Stack) -> None:
     made = admin(running_stack, "key", "create", "--create-tenant", "--tenant", "patient", "--scope", "verify")
+
     def requests() -> Iterator[verification_pb2.StreamVerifyInvoicesRequest]:
         yield verification_pb2.StreamVerifyInvoicesRequest(sequence=1, checks=[CHECK])
         time.sleep(PATIENCE_S)
