@@ -60,7 +60,7 @@ bench-overload: setup ## Three times what can be done for 5 minutes, modest tena
 	@$(BIN)/python -m benchmarks --only overload --overload-minutes $(or $(MINUTES),5)
 
 chaos: setup ## Break everything under load and compare (QUICK=1: 4 minutes; SEED=1; MINUTES=28; FAULTS='kill *,redis *')
-	@$(BIN)/python -m tests.chaos $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(FAULTS),--faults '$(FAULTS)')
+	@$(BIN)/python -m tests.chaos $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(FAULTS),--faults '$(FAULTS)') $(if $(ALERTS),--alerts)
 
 fuzz: setup ## Every decoder of outside bytes, by coverage (SECONDS=30 for each; ONLY=xml,ofd: some)
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[fuzz]'

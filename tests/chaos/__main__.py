@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--failovers", type=int, default=40, help="at least so many (full run)")
     parser.add_argument("--faults", default="", help="names or patterns, separated by commas; see --list")
     parser.add_argument("--load", type=float, default=1.0, help="times the usual load")
+    parser.add_argument("--alerts", action="store_true", help="Prometheus looks on: which alerts fire")
     parser.add_argument("--list", action="store_true", help="name the faults")
     parser.add_argument("--run-dir", type=Path, default=None, help="kept; default: one that goes when all was well")
     parser.add_argument("--out", type=Path, default=None, help="JSON; default: benchmarks/results/chaos.json, full run")
@@ -55,6 +56,7 @@ def main() -> int:
         failovers=asked.failovers,
         patterns=patterns,
         factor=asked.load,
+        alerts=asked.alerts,
     )
     return _run(plan, console, asked.run_dir, asked.out)
 

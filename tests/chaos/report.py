@@ -41,6 +41,8 @@ def show(result: Result, console: Console) -> None:
                 f"target missed: {row.name}: recovered after {row.recover_s:.1f} s of {row.target_s} s{why}",
                 highlight=False,
             )
+    for name, alerts in _alerts(result).items():
+        console.print(f"alerts in {name}: {alerts}", highlight=False)
     for breach in result.breaches[:LISTED_MAX]:
         console.print(f"BROKEN {breach.promise} {breach.kind}: {breach.subject}: {breach.text}", highlight=False)
     if len(result.breaches) > LISTED_MAX:
@@ -53,6 +55,16 @@ def show(result: Result, console: Console) -> None:
     for trouble in result.troubles[:LISTED_MAX]:
         console.print(f"TROUBLE {trouble}", highlight=False)
     console.print("every promise was kept" if result.kept else "a promise was broken, or the run was disturbed")
+
+
+def _alerts(result: Result) -> dict[str, dict[str, int]]:
+    """By fault: how often each alert fired in its windows, and how often one that should have did not."""
+    counts: dict[str, dict[str, int]] = {}
+    for item in result.fired:
+        row = counts.setdefault(item.fault, {})
+        for name in [*item.alerts, *(f"MISSING {name}" for name in item.missing)]:
+            row[name] = row.get(name, 0) + 1
+    return counts
 
 
 def _cells(row: Row) -> list[str]:
@@ -80,6 +92,7 @@ def as_json(result: Result) -> dict[str, Any]:
             for breach in result.breaches[:1_000]
         ],
         "troubles": result.troubles[:100],
+        "alerts": _alerts(result),
         "audit": {
             "findings": result.audit.get("findings"),
             "invoices": result.audit.get("invoices"),

@@ -19,6 +19,7 @@ import redis
 
 from stack import Stack, StackError, StackOptions
 from tests.chaos import checks, compare, facts, resolve, windows
+from tests.chaos.alerts import Fired, judge, watching
 from tests.chaos.away import away_times
 from tests.chaos.compare import Breach
 from tests.chaos.faults import catalogue
@@ -48,6 +49,7 @@ class Plan:
     failovers: int = 40
     patterns: tuple[str, ...] = ()
     factor: float = 1.0  # of the load
+    alerts: bool = False  # Prometheus looks on
 
 
 @dataclass(slots=True)
@@ -61,6 +63,7 @@ class Result:
     audit: dict[str, Any] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)  # what the run itself could not do: then nothing is shown
     figures: dict[str, Any] = field(default_factory=dict)
+    fired: list[Fired] = field(default_factory=list)
 
     @property
     def kept(self) -> bool:
@@ -87,7 +90,13 @@ class Runner:
         self._tell("starting the stack", 0.0)
         (self._dir / "ledgers").mkdir(parents=True, exist_ok=True)
         with Stack(run_dir=self._dir / "stack", options=options) as stack, wired(stack):
-            return asyncio.run(self._run(stack))
+            if not self._plan.alerts:
+                return asyncio.run(self._run(stack))
+            began = time.monotonic()
+            with watching(stack, self._dir / "prometheus") as watch:
+                result = asyncio.run(self._run(stack))
+                result.fired = judge(self._windows, watch.firing(began))
+            return result
 
     async def _run(self, stack: Stack) -> Result:
         site = Site(stack, random.Random(f"{self._plan.seed} faults"), quick=self._plan.quick)
