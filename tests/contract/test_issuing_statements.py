@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import aiomysql
+import pymysql
 import pytest
 
 from core.domain.errors import BillowError, Reason
 from core.settings import load
+from core.storage.mysql import issuing_sql
 from core.storage.mysql.entries import MySQLBookedInvoices
 from core.storage.mysql.issuing import MySQLIssuingStore
-from core.storage.mysql.pool import FIRST_EPOCH, Primary, unavailable
+from core.storage.mysql.pool import FIRST_EPOCH, Access, Node, Primary, unavailable
 from core.storage.mysql.red_letter import MySQLRedStore
 from core.storage.ports import Issued
 from stack import Stack
@@ -112,6 +114,24 @@ async def test_a_process_of_another_epoch_issues_nothing(mysql: MySQLSubject) ->
         assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
     assert await mysql.ranges(seller) == before
     assert isinstance((await mysql.store.commit([seller.draft("a")]))[0], Issued)
+
+
+async def test_a_frozen_process_does_not_hold_number_ranges_for_long(mysql: MySQLSubject, data_stores: Stack) -> None:
+    seller = await mysql.seller()
+    await mysql.store.commit([seller.draft("a")])
+    settings = load(data_stores.config_path).mysql
+    frozen = Node(settings, settings.primary, access=Access.WRITES)
+    ranges = "SELECT range_id FROM number_ranges WHERE seller_key = %s"
+    found = [row[0] for row in await Primary(frozen).rows(ranges, (seller.seller_key,))]
+    async with frozen.connection() as connection, connection.cursor() as cursor:
+        await cursor.execute(issuing_sql.lock_ranges(found))  # and says no more
+        while await cursor.nextset():
+            pass
+        (issued,) = await mysql.store.commit([seller.draft("b")])  # the database ends the other's transaction
+        assert isinstance(issued, Issued)
+        with pytest.raises((pymysql.err.MySQLError, OSError)):
+            await cursor.execute("SELECT 1")
+    await frozen.drop()
 
 
 async def test_an_answer_that_was_only_read_is_confirmed_by_a_commit(

@@ -40,6 +40,11 @@ SESSION = (
     " /*!80000 transaction_isolation = 'READ-COMMITTED' */"
 )
 READ_ONLY = ", /*M!100303 tx_read_only = 1 */ /*!80000 transaction_read_only = 1 */"
+# A process that is frozen between two round trips of its transaction holds number ranges that others wait for: MariaDB
+# ends its session, and the ranges are free. The process finds its connection gone and looks its request ids up (P10).
+# MySQL knows nothing like it; there a frozen process is noticed by its health and ended by whoever runs it
+IDLE_TRANSACTION_S = 3
+WRITES_ONLY = f" /*M!100303 , idle_transaction_timeout = {IDLE_TRANSACTION_S} */"
 BEGIN = "START TRANSACTION READ WRITE"
 
 
@@ -81,6 +86,8 @@ class Node:
         self._settings = settings
         self._flags = 0 if access is Access.READS else CLIENT.MULTI_STATEMENTS
         self._session = SESSION if access is Access.ANY else SESSION + READ_ONLY
+        if access is Access.WRITES:
+            self._session += WRITES_ONLY
         self._pool: aiomysql.Pool | None = None
         self._opening = asyncio.Lock()
 
