@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from core.domain import taxpayer_id
 from core.domain.errors import BillowError, Reason, Violation
 from core.domain.verification import NUMBER_FORM
 from core.storage.bodies import Bodies
-from core.storage.ports import InvoiceReader, InvoiceRow, Issued, ListFilter, Segment, SellerRecord
+from core.storage.ports import InvoiceReader, InvoiceRow, Issued, ListFilter, ObjectMissing, Segment, SellerRecord
 from server.services import paging
 from server.services.auth import Caller
 from server.services.paging import Page
@@ -20,6 +21,9 @@ from server.services.patience import patiently
 from server.services.registry_rules import refuse
 from server.services.sellers import SellerDirectory
 
+LOG = logging.getLogger(__name__)
+
+MISSING_RETRY_MS: Final = 1_000
 TIME_MAX_US: Final = 253_402_300_800 * 1_000_000  # the year 10,000
 SETTLED_US: Final = 5_000_000  # what is so old is on every replica that is fresh enough to be asked
 REQUEST_ID_FORM: Final = re.compile(rf"[\x20-\x7e]{{1,{limits.REQUEST_ID_CHARS_MAX}}}")
@@ -31,8 +35,21 @@ class SegmentBodies(Protocol):
     """Reads bodies out of archive segments."""
 
     async def read_body(self, segment: Segment, row: int) -> bytes:
-        """Returns the canonical body in a row; raises STORAGE_UNAVAILABLE, or what means that it is not there."""
+        """Returns the canonical body in a row; raises STORAGE_UNAVAILABLE, ObjectMissing, SegmentCorrupt."""
         ...
+
+
+async def _archived(segments: SegmentBodies, segment: Segment, place: int) -> bytes:
+    """Reads a body out of a segment that the database knows: a store that does not know it is not all there yet.
+
+    An object store that has just started may deny what it has (P10). One that has lost it is found by the audit (P6).
+    """
+    try:
+        return await segments.read_body(segment, place)
+    except ObjectMissing as error:
+        LOG.error("a recorded segment is not in the object store", extra={"object_key": segment.object_key})
+        words = "the object store does not have the invoice's segment now"
+        raise BillowError(Reason.STORAGE_UNAVAILABLE, words, retry_delay_ms=MISSING_RETRY_MS) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +104,7 @@ class ReadingService:
             batch=lambda batch_id: self._either(lambda reader: reader.batch(batch_id)),
             segment=lambda segment_id: self._either(lambda reader: reader.segment(segment_id)),
             archived=lambda segment, place: patiently(
-                lambda: segments.read_body(segment, place), wait_max_ms=wait_max_ms
+                lambda: _archived(segments, segment, place), wait_max_ms=wait_max_ms
             ),
         )
         self._sellers = sellers

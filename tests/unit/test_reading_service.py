@@ -11,7 +11,7 @@ from core.domain.errors import BillowError, Reason
 from core.storage import block
 from core.storage.bodies import BodyCorrupt
 from core.storage.memory.reader import MemoryInvoiceReader
-from core.storage.ports import InvoiceRow, Issued, ListFilter, Segment, SellerRecord
+from core.storage.ports import InvoiceRow, Issued, ListFilter, ObjectMissing, Segment, SellerRecord
 from server.services.auth import Caller
 from server.services.reading import SETTLED_US, Listed, ReadingService, Wanted
 from server.services.sellers import SellerDirectory
@@ -51,6 +51,8 @@ class Segments:
         self.bodies: dict[tuple[int, int], bytes] = {}
 
     async def read_body(self, segment: Segment, row: int) -> bytes:
+        if (segment.segment_id, row) not in self.bodies:
+            raise ObjectMissing(segment.object_key)
         return self.bodies[segment.segment_id, row]
 
 
@@ -148,6 +150,18 @@ async def test_an_archived_body_comes_from_its_segment(bench: Bench) -> None:
     _, issued = await issue(bench.books, seller, ["a", "b"])
     before = await bench.service.get_invoice(caller, issued.number)
     bench.segments.bodies[await archived(bench, issued)] = before.body
+    assert await bench.service.get_invoice(caller, issued.number) == before
+
+
+async def test_a_store_that_denies_a_recorded_segment_counts_as_away(bench: Bench) -> None:
+    caller, seller = await bench.seller()
+    (issued,) = await issue(bench.books, seller, ["a"])
+    before = await bench.service.get_invoice(caller, issued.number)
+    place = await archived(bench, issued)
+    with pytest.raises(BillowError) as refused:
+        await bench.service.get_invoice(caller, issued.number)
+    assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
+    bench.segments.bodies[place] = before.body
     assert await bench.service.get_invoice(caller, issued.number) == before
 
 
