@@ -5,7 +5,8 @@ SHELL := /bin/bash
 BIN := .venv/bin
 TYPED := admin benchmarks clients/billow core demo press protos/generate.py server stack tests workers
 
-.PHONY: help setup demo up down status test simulate mutations fuzz lint proto bench bench-peers bench-soak bench-overload chaos ci
+.PHONY: help setup demo up down status test simulate mutations fuzz audit-deps lint proto bench bench-peers bench-soak \
+	bench-overload chaos ci
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,5 +66,8 @@ chaos: setup ## Break everything under load and compare (QUICK=1: 4 minutes; SEE
 fuzz: setup ## Every decoder of outside bytes, by coverage (SECONDS=30 for each; ONLY=xml,ofd: some)
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[fuzz]'
 	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),30) $(if $(ONLY),--only $(ONLY))
+
+audit-deps: setup ## What is installed against what is allowed, licences, a bill of materials (run/sbom.json)
+	@$(BIN)/python -m stack.dependencies --sbom run/sbom.json
 
 ci: setup lint test ## What CI runs
