@@ -1,21 +1,28 @@
-"""What a driver says when a connection ends under a statement means "away", not a fault of ours (P10)."""
+"""What the driver raises when a node goes away, and how it is told from a wrong statement."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import aiomysql
+import pymysql
 import pytest
 
 from core.storage.mysql.pool import is_away
 
 
-async def test_a_connection_closed_under_a_statement_is_away() -> None:
-    connection = aiomysql.Connection.__new__(aiomysql.Connection)
-    connection._reader = connection._writer = None  # as close() leaves them
-    with pytest.raises(AttributeError) as caught:
-        await connection._read_bytes(4)
-    assert is_away(caught.value)
+def test_a_connection_that_is_reset_as_soon_as_it_is_made_counts_as_away() -> None:
+    closed = SimpleNamespace(pause_reading=lambda: None, get_extra_info=lambda name, default=None: default)
+    connection = aiomysql.Connection()
+    connection._writer = SimpleNamespace(transport=closed)
+    try:
+        with pytest.raises(RuntimeError) as raised:
+            connection._set_keep_alive()
+    finally:
+        connection._writer = None
+    assert is_away(raised.value)
 
 
-def test_a_fault_of_ours_is_not_away() -> None:
-    assert not is_away(AttributeError("'NoneType' object has no attribute 'number'"))
-    assert not is_away(RuntimeError("something else"))
+def test_a_wrong_statement_does_not() -> None:
+    assert not is_away(pymysql.err.ProgrammingError(1064, "syntax"))
+    assert not is_away(RuntimeError("a coroutine was never awaited"))

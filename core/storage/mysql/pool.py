@@ -74,7 +74,8 @@ def is_away(error: BaseException) -> bool:
         return True
     if isinstance(error, AttributeError) and "'NoneType' object has no attribute 'read" in str(error):
         return True  # aiomysql's way to say that its connection was closed under a statement, by `drop`
-    return isinstance(error, RuntimeError) and "closed" in str(error)
+    # closed by us; or by the node between its accepting the connection and aiomysql's first look at it
+    return isinstance(error, RuntimeError) and ("closed" in str(error) or "does not expose socket" in str(error))
 
 
 class Node:
