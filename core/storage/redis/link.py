@@ -35,6 +35,8 @@ LOG = logging.getLogger(__name__)
 
 PROBE_INTERVAL_MS: Final = 1_000
 TIMEOUT_TICKS: Final = 10
+# RuntimeError is uvloop's word for a write to a connection that was reset since its last use
+AWAY: Final = (RedisError, OSError, RuntimeError)
 OWN_ONLY: Final = (
     "local id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')"
     " if redis.call('GET', KEYS[1]) == id then return 0 end"
@@ -146,12 +148,12 @@ class RedisLink:
                     if self._idle:
                         try:
                             return await self._exchange(self._idle.pop(), packed, replies)
-                        except (RedisError, OSError):
+                        except AWAY:
                             if not repeat:
                                 raise
                             await self._drop_idle()
                     return await self._first_exchange(packed, replies)
-            except (RedisError, OSError, TimeoutError) as error:
+            except AWAY as error:
                 self._break(error)
                 raise RedisAway from error
 
@@ -198,7 +200,7 @@ class RedisLink:
             try:
                 async with _FairTimeout(self._timeout_s):
                     await self._first_exchange(pack("PING"), 1)
-            except (RedisError, OSError, TimeoutError):
+            except AWAY:
                 continue
             break
         LOG.info("Redis is back")

@@ -16,11 +16,11 @@ from typing import Final
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from core.settings import RedisSettings
 from core.storage.redis.keys import RUN_KEY, WAKE_STREAM
-from core.storage.redis.link import OWN_ONLY
+from core.storage.redis.link import AWAY, OWN_ONLY
 
 STREAM: Final = WAKE_STREAM
 GROUP: Final = "workers"
@@ -51,7 +51,7 @@ class RedisWakeSource:
                 GROUP, self._consumer, {WAKE_STREAM: ">"}, count=MESSAGES_MAX, block=max(1, timeout_ms), noack=True
             )
             return bool(found)
-        except (RedisError, OSError, TimeoutError):
+        except AWAY:
             self._ready = False  # the group may be gone with the stream
             await asyncio.sleep(max(0.0, timeout_ms / 1_000 - (time.monotonic() - started)))
             return False
