@@ -66,16 +66,44 @@ class MySQLSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisSettings:
-    """Where the cache is."""
+    """Where the cache is, told in one of three ways: `url`, `sentinels` or `cluster`."""
 
-    url: str
-    connections: int = 16  # per process
+    url: str = ""  # of one node, with its user, password and database; redis://, rediss:// (TLS) or unix://
+    sentinels: tuple[Address, ...] = ()  # who know the master; one that sees most of the others is believed
+    sentinel_master: str = ""  # the name they know it by
+    sentinel_user: str = ""  # of the sentinels themselves
+    sentinel_password: str = ""  # of the sentinels themselves; empty: they ask for none
+    cluster: tuple[Address, ...] = ()  # some nodes of a Redis Cluster: first guesses, each of them tells all
+    user: str = ""  # of the nodes of `sentinels` or `cluster`; empty: Redis's default user
+    password: str = ""  # of the nodes of `sentinels` or `cluster`; empty: they ask for none
+    database: int = 0  # of the master of `sentinels`; a cluster has only this one
+    tls: bool = False  # to sentinels and nodes of `sentinels` or `cluster`; in a `url`: rediss://
+    tls_ca: str = ""  # PEM file of who signed their certificates; empty: the system's list
+    connections: int = 16  # per process; in a cluster per family of keys (core/storage/redis/keys.py)
     timeout_ms: int = 200  # a slower Redis counts as away: the cache is skipped
     verification_ttl_s: int = 3_600
     request_ttl_s: int = 3_600
 
     def __post_init__(self) -> None:
-        require(self.url.startswith(("redis://", "rediss://", "unix://")), "redis.url", "must be a redis:// URL")
+        ways = [name for name in ("url", "sentinels", "cluster") if getattr(self, name)]
+        require(bool(ways), "redis.url", "is missing, and redis.sentinels and redis.cluster are too")
+        require(len(ways) == 1, f"redis.{ways[-1]}", f"must not stand beside redis.{ways[0]}")
+        known = ("redis://", "rediss://", "unix://")
+        require(not self.url or self.url.startswith(known), "redis.url", "must be a redis:// URL")
+        together = bool(self.sentinels) == bool(self.sentinel_master)
+        require(together, "redis.sentinel_master", "must stand together with redis.sentinels")
+        for name in ("sentinel_user", "sentinel_password", "database"):
+            fits = bool(self.sentinels) or not getattr(self, name)
+            require(fits, f"redis.{name}", "must stand together with redis.sentinels")
+        for name in ("user", "password", "tls", "tls_ca"):
+            fits = not (self.url and getattr(self, name))
+            require(fits, f"redis.{name}", "must not stand beside redis.url, which says it itself")
+        for user, password in (("user", "password"), ("sentinel_user", "sentinel_password")):
+            fits = bool(getattr(self, password)) or not getattr(self, user)
+            require(fits, f"redis.{user}", f"must stand together with redis.{password}")
+        require(self.tls or not self.tls_ca, "redis.tls_ca", "must stand together with redis.tls")
+        require(self.database >= 0, "redis.database", "must not be negative")
+        require(self.connections >= 1, "redis.connections", "must be positive")
         require(self.timeout_ms > 0, "redis.timeout_ms", "must be positive")
 
 

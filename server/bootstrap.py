@@ -18,8 +18,8 @@ from core.storage.mysql.reader import PrimaryReader, ReplicaReader
 from core.storage.mysql.registry import MySQLRegistryStore
 from core.storage.mysql.topology import Topology
 from core.storage.objects.s3 import open_s3
+from core.storage.redis.cluster import open_link
 from core.storage.redis.issue_cache import RedisIssueCache
-from core.storage.redis.link import RedisLink
 from core.storage.redis.verification_cache import RedisVerificationCache
 from core.storage.segment_reader import SegmentReader
 from server.admission import Admission
@@ -123,7 +123,7 @@ async def _handlers(
     topology = Topology(settings=config.mysql, metrics=metrics)
     stack.push_async_callback(topology.close)
     await topology.start()
-    link = RedisLink(settings=config.redis, metrics=metrics)
+    link = open_link(settings=config.redis, metrics=metrics)
     stack.push_async_callback(link.close)
     objects = await stack.enter_async_context(open_s3(config.object_store))
 

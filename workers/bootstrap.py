@@ -30,7 +30,7 @@ from core.storage.mysql.red_letter import MySQLRedStore
 from core.storage.mysql.topology import Topology
 from core.storage.objects.s3 import open_s3
 from core.storage.ports import ObjectStore
-from core.storage.redis.link import RedisLink
+from core.storage.redis.cluster import open_link
 from core.storage.redis.verification_cache import RedisVerificationCache
 from core.storage.redis.wake import RedisWakeSource
 from core.storage.segment_reader import SegmentReader
@@ -74,9 +74,7 @@ async def working(
         stack.push_async_callback(topology.close)
         await topology.start()
         outbox = MySQLOutboxStore(primary=topology.primary)
-        wake = RedisWakeSource(
-            settings=settings.redis, consumer=f"worker-{slot}", wait_max_ms=settings.worker.idle_wait_ms
-        )
+        wake = RedisWakeSource(settings=settings.redis, consumer=f"worker-{slot}")
         stack.push_async_callback(wake.close)
         objects = await stack.enter_async_context(open_s3(settings.object_store))
         jobs: list[Job] = [
@@ -177,7 +175,7 @@ def _senders(
 
 def _red_letter_jobs(settings: Settings, topology: Topology, stack: AsyncExitStack) -> list[Job]:
     """Builds what follows red invoices; `stack` closes it."""
-    link = RedisLink(settings=settings.redis)
+    link = open_link(settings=settings.redis)
     stack.push_async_callback(link.close)
     reds = MySQLRedStore(
         primary=topology.primary, booked=MySQLBookedInvoices(), now_us=now_us, away_wait_ms=REDS_AWAY_WAIT_MS

@@ -18,8 +18,8 @@ from admin.nodes import open_nodes
 from core.settings import Settings
 from core.storage.mysql.reader import PrimaryReader
 from core.storage.objects.s3 import open_s3
+from core.storage.redis.cluster import open_link
 from core.storage.redis.issue_cache import RedisIssueCache
-from core.storage.redis.link import RedisLink
 from core.storage.redis.verification_cache import RedisVerificationCache
 
 EXIT_FINDINGS: Final = 1
@@ -77,7 +77,7 @@ async def open_sources(
     """Opens everything an audit reads."""
     async with AsyncExitStack() as stack:
         nodes = await stack.enter_async_context(open_nodes(settings))
-        link = RedisLink(settings=settings.redis)
+        link = open_link(settings=settings.redis)
         stack.push_async_callback(link.close)
         yield Sources(
             snapshot=await stack.enter_async_context(open_snapshot(nodes.primary)),

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
 
 from core import limits
-from core.settings import load
+from core.settings import RedisSettings, load
 from core.storage.memory.cache import MemoryCacheState, MemoryIssueCache, MemoryVerificationCache
 from core.storage.ports import IssueCache, Issued, VerificationCache, VerificationEntry
+from core.storage.redis.cluster import open_link
 from core.storage.redis.issue_cache import RedisIssueCache
-from core.storage.redis.link import RedisLink
+from core.storage.redis.keys import FAMILIES
 from core.storage.redis.verification_cache import RedisVerificationCache
 from stack import Stack
 from tests.contract.registry_subjects import new_serial
+from tests.support.redis_groups import RedisCluster, redis_cluster
 
 SELLER_TAX_ID = "91110000000000001A"
 
@@ -38,19 +40,32 @@ class Caches:
     clock: Clock
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    with redis_cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+def redis_settings(request: pytest.FixtureRequest) -> RedisSettings:
+    if request.param == "redis":
+        stores: Stack = request.getfixturevalue("data_stores")
+        return load(stores.config_path).redis
+    running: RedisCluster = request.getfixturevalue("cluster")
+    return running.settings()
+
+
+@pytest.fixture(params=["memory", "redis", "redis cluster"])
 async def caches(request: pytest.FixtureRequest) -> AsyncIterator[Caches]:
     clock = Clock()
     if request.param == "memory":
         state = MemoryCacheState()
         yield Caches(MemoryIssueCache(state=state), MemoryVerificationCache(state=state, clock=clock), clock)
         return
-    stores: Stack = request.getfixturevalue("data_stores")
-    settings = replace(load(stores.config_path).redis, timeout_ms=5_000)
-    link = RedisLink(settings=settings)
+    settings = replace(redis_settings(request), timeout_ms=5_000)
+    link = open_link(settings=settings)
     verification = RedisVerificationCache(link=link, settings=settings, clock=clock)
     yield Caches(RedisIssueCache(link=link, settings=settings), verification, clock)
-    assert not link.away
+    assert not any(link.family(family).away for family in FAMILIES)
     await link.close()
 
 

@@ -28,7 +28,7 @@ async def stores(data_stores: Stack, tmp_path: Path) -> AsyncIterator[OwnStores]
 
 @pytest.fixture
 async def wake(stores: OwnStores) -> AsyncIterator[RedisWakeSource]:
-    source = RedisWakeSource(settings=stores.settings.redis, consumer="worker-1", wait_max_ms=LONG_MS)
+    source = RedisWakeSource(settings=stores.settings.redis, consumer="worker-1")
     assert await source.wait(SHORT_MS) is False
     yield source
     await source.close()
@@ -51,7 +51,7 @@ async def test_what_is_issued_wakes_a_worker(stores: OwnStores, wake: RedisWakeS
 
 
 async def test_a_message_wakes_one_of_the_workers(stores: OwnStores, wake: RedisWakeSource) -> None:
-    other = RedisWakeSource(settings=stores.settings.redis, consumer="worker-2", wait_max_ms=LONG_MS)
+    other = RedisWakeSource(settings=stores.settings.redis, consumer="worker-2")
     assert await other.wait(SHORT_MS) is False
     await issue_and_remember(stores)
     assert sorted([await wake.wait(SHORT_MS), await other.wait(SHORT_MS)]) == [False, True]
@@ -69,7 +69,7 @@ async def test_a_flushed_redis_is_set_up_again(stores: OwnStores, wake: RedisWak
 
 async def test_without_redis_the_time_is_waited_out() -> None:
     settings = dataclasses.replace(RedisSettings(url="redis://127.0.0.1:1/0"), timeout_ms=100)
-    source = RedisWakeSource(settings=settings, consumer="worker-1", wait_max_ms=SHORT_MS)
+    source = RedisWakeSource(settings=settings, consumer="worker-1")
     began = asyncio.get_running_loop().time()
     assert await source.wait(SHORT_MS) is False
     assert asyncio.get_running_loop().time() - began >= SHORT_MS / 1_000 - 0.001
@@ -77,7 +77,7 @@ async def test_without_redis_the_time_is_waited_out() -> None:
 
 
 async def test_a_redis_that_hangs_holds_nobody_for_long(data_stores: Stack, stores: OwnStores) -> None:
-    source = RedisWakeSource(settings=stores.settings.redis, consumer="worker-1", wait_max_ms=SHORT_MS)
+    source = RedisWakeSource(settings=stores.settings.redis, consumer="worker-1")
     assert await source.wait(SHORT_MS) is False
     data_stores.pause("redis")
     try:

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,9 +26,11 @@ def free_port() -> int:
 class RedisServer:
     """A process of redis-server without persistence, as the stack's is."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, options: Sequence[str] = (), password: str = "") -> None:
         self.port = free_port()
         self._folder = folder
+        self._password = password
+        self._options = [*options, *(("--requirepass", password) if password else ())]
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -39,10 +41,8 @@ class RedisServer:
 
     def start(self) -> None:
         """Starts it, empty, and waits until it answers."""
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
-        options = ["--save", "", "--appendonly", "no"]
-        with (self._folder / "redis.log").open("ab") as log:
-            self._process = subprocess.Popen(command + options, stdout=log, stderr=log)
+        with (self._folder / f"redis-{self.port}.log").open("ab") as log:
+            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log)
         give_up_at = time.monotonic() + START_S
         while True:
             try:
@@ -54,9 +54,18 @@ class RedisServer:
                 assert time.monotonic() < give_up_at, "redis-server does not answer"
                 time.sleep(0.02)
 
+    def _command(self) -> list[str]:
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        return [*command, "--save", "", "--appendonly", "no", *self._options]
+
     def client(self) -> redis.Redis:
         """A plain client, to look behind the adapters."""
-        return redis.Redis(port=self.port, socket_timeout=START_S)
+        return redis.Redis(port=self.port, socket_timeout=START_S, password=self._password or None)
+
+    def run_id(self) -> bytes:
+        """The id of the process that runs now."""
+        with self.client() as client:
+            return str(client.info("server")["run_id"]).encode()
 
     def hang(self) -> None:
         """Stops it in the middle of whatever it does: it keeps its connections and does not answer."""

@@ -8,8 +8,9 @@ from typing import Final, Protocol
 
 from core.settings import RedisSettings
 from core.storage.ports import Issued
-from core.storage.redis.keys import ENTRY_PREFIX, REQUEST_PREFIX, WAKE_MESSAGES_MAX, WAKE_STREAM
-from core.storage.redis.link import Argument, RedisAway, RedisLink, pack
+from core.storage.redis.keys import ANSWERS, ENTRY_PREFIX, REQUEST_PREFIX, WAKE_MESSAGES_MAX, WAKE_STREAM
+from core.storage.redis.link import Link, RedisAway
+from core.storage.redis.places import Argument, pack
 from core.storage.redis.values import pack_answer, pack_issued_entry, unpack_answer
 
 # a script is one command with one answer: that is what makes it cheap. SET … NX may be repeated, and leaves what a
@@ -29,19 +30,20 @@ class CacheMetrics(Protocol):
 class RedisIssueCache:
     """The IssueCache of core/storage/ports.py."""
 
-    def __init__(self, *, link: RedisLink, settings: RedisSettings, metrics: CacheMetrics | None = None) -> None:
+    def __init__(self, *, link: Link, settings: RedisSettings, metrics: CacheMetrics | None = None) -> None:
         self._link = link
+        self._answers = link.family(ANSWERS)
         self._request_ttl_s = settings.request_ttl_s
         self._entry_ttl_s = settings.verification_ttl_s
         self._metrics = metrics
 
     async def known(self, keys: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Issued]:
         """Returns remembered answers; see the port. About 1 µs a key that is not remembered."""
-        if not keys or self._link.away:
+        if not keys or self._answers.away:
             return {}
         names = [f"{REQUEST_PREFIX}{seller_key}:{request_id}" for seller_key, request_id in keys]
         try:
-            values = await self._link.call("MGET", *names)
+            values = await self._answers.call("MGET", *names)
         except RedisAway:
             return {}
         found: dict[tuple[int, str], Issued] = {}
@@ -74,7 +76,7 @@ class RedisIssueCache:
                 commands.append(set_absent(names, entries, self._entry_ttl_s))
         commands.append(WAKE)
         try:
-            await self._link.call_packed(b"".join(commands), len(commands))
+            await self._link.call_mixed(commands)
         except RedisAway:
             return
 

@@ -4,7 +4,8 @@ Why not the client of redis-py: measured with redis-py 8 and hiredis, a pipeline
 Python an invoice, one script that sets the same keys 7 µs through the client, and 1.8 µs when hiredis packs the
 command and it is sent over redis-py's connection, as here; a lone GET costs half of what it costs through the client.
 So this module keeps a few of redis-py's connections and sends packed commands; connecting, authentication, TLS and
-parsing remain redis-py's. It talks to one node: for a Redis Cluster a client that knows slots goes into its place.
+parsing remain redis-py's. Which node it talks to is asked at every new connection (core/storage/redis/places.py); for a
+Redis Cluster there is one of these links a family of keys (core/storage/redis/cluster.py).
 
 A cache is never worth waiting for (P5): after a failure Redis counts as away at once, every call then costs nothing,
 and a background task looks every second whether it is back. Those who were waiting for the first failure waited for
@@ -13,45 +14,33 @@ the timeout once.
 What a Redis has from before its start is not believed: a dump or a replica may lack the red invoices of its last
 moments or of its last day, and a check would miss them until the entries end (P7). So the first command of every
 connection empties a database that was filled by another process of Redis than the one it runs in (docs/adr/0035).
+
+After a failover, or when a slot was moved, connections break or answer READONLY or MOVED. That is a failure like any
+other: the kept connections go, and the next connection is made to where Redis is then. Sentinels are asked twice a
+second whether the master is still the same: an old one that was cut off with some of us goes on answering (P7).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Sequence
 from types import TracebackType
 from typing import Any, Final, Protocol
 
-import hiredis
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from core.settings import RedisSettings
-from core.storage.redis.keys import RUN_KEY
+from core.storage.redis.keys import ANSWERS
+from core.storage.redis.places import AWAY, Argument, Finder, Place, finder_of, pack
 
 LOG = logging.getLogger(__name__)
 
 PROBE_INTERVAL_MS: Final = 1_000
 TIMEOUT_TICKS: Final = 10
-# RuntimeError is uvloop's word for a write to a connection that was reset since its last use
-AWAY: Final = (RedisError, OSError, RuntimeError)
-OWN_ONLY: Final = (
-    "local id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')"
-    " if redis.call('GET', KEYS[1]) == id then return 0 end"
-    " redis.call('FLUSHDB', 'ASYNC') redis.call('SET', KEYS[1], id) return 1"
-)
-Argument = str | int | float | bytes | memoryview
-
-
-def pack(*command: Argument) -> bytes:
-    """Packs one command, about 0.1 µs an argument."""
-    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub means tuples of any length
-    return packed
-
-
-EMPTY_FOREIGN: Final = pack("EVAL", OWN_ONLY, 1, RUN_KEY)
+WATCH_INTERVAL_MS: Final = 500  # P7: below a second, the failover's last moments included
+WATCH_FAILURES_MAX: Final = 3  # who cannot ask so many times does not know where the master is
 
 
 class RedisAway(Exception):
@@ -63,6 +52,26 @@ class LinkMetrics(Protocol):
 
     def redis_away(self, away: bool) -> None:
         """Redis went away or came back."""
+
+
+class Link(Protocol):
+    """The way to Redis, whatever it is made of."""
+
+    @property
+    def away(self) -> bool:
+        """Whether Redis, all of it, counts as away."""
+
+    def family(self, family: str) -> RedisLink:
+        """Returns the link for commands that touch the keys of one family, see core/storage/redis/keys.py."""
+
+    def call_mixed(self, commands: Sequence[bytes]) -> Awaitable[object]:
+        """Sends packed commands of several families in one round trip a node; raises RedisAway when awaited.
+
+        The order is kept within a family. Only for commands that may be repeated.
+        """
+
+    async def close(self) -> None:
+        """Closes everything; later calls raise RedisAway."""
 
 
 class _FairTimeout:
@@ -105,19 +114,14 @@ class RedisLink:
     A call that takes longer than `settings.timeout_ms` once it has a connection, or fails, makes Redis count as away.
     """
 
-    def __init__(self, *, settings: RedisSettings, metrics: LinkMetrics | None = None) -> None:
+    def __init__(
+        self, *, settings: RedisSettings, metrics: LinkMetrics | None = None, finder: Finder | None = None
+    ) -> None:
         self._timeout_s = settings.timeout_ms / 1_000
         self._metrics = metrics
-        # one attempt and no timeouts of its own: the call's timeout covers connecting, sending and reading
-        self._pool = ConnectionPool.from_url(
-            settings.url,
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=None,
-            socket_connect_timeout=self._timeout_s,
-            health_check_interval=0,
-            decode_responses=False,
-            protocol=2,
-        )
+        self._finder = finder_of(settings, ANSWERS) if finder is None else finder
+        self._place: Place | None = None
+        self._watch: asyncio.Task[None] | None = None
         self._idle: list[AbstractConnection] = []
         self._room = asyncio.Semaphore(settings.connections)
         self._probe: asyncio.Task[None] | None = None
@@ -157,17 +161,25 @@ class RedisLink:
                 self._break(error)
                 raise RedisAway from error
 
-    def _connection(self) -> AbstractConnection:
-        """Makes a connection, which connects at its first use."""
-        made: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-        return made
+    def family(self, family: str) -> RedisLink:  # noqa: ARG002 (a cluster has a link a family)
+        """Returns itself: all keys are in one place."""
+        return self
+
+    def call_mixed(self, commands: Sequence[bytes]) -> Awaitable[object]:
+        """Sends the commands in one round trip; see Link."""
+        return self.call_packed(b"".join(commands), len(commands))
 
     async def _first_exchange(self, packed: bytes, replies: int) -> list[Any]:
-        """Exchanges over a new connection, after a look at what Redis holds; no round trip more."""
-        found = await self._exchange(self._connection(), EMPTY_FOREIGN + packed, 1 + replies)
-        if found[0]:
+        """Exchanges over a new connection, after a look at what Redis holds; no round trip more but for the place."""
+        self._place = place = await self._finder.find()
+        connection = place.connection()
+        looks = len(place.looks)
+        found = await self._exchange(connection, b"".join(place.looks) + packed, looks + replies)
+        if any(found[:looks]):
             LOG.info("Redis has started anew: what it held was dropped")
-        return found[1:]
+        if self._finder.watched and self._watch is None and not self._closed:
+            self._watch = asyncio.create_task(self._watch_place(), name="redis-watch")
+        return found[looks:]
 
     async def _exchange(self, connection: AbstractConnection, packed: bytes, replies: int) -> list[Any]:
         """Sends and reads on one connection, which is kept only after complete success."""
@@ -197,6 +209,7 @@ class RedisLink:
         await self._drop_idle()
         while True:
             await asyncio.sleep(PROBE_INTERVAL_MS / 1_000)
+            await self._drop_idle()  # of calls that were under way
             try:
                 async with _FairTimeout(self._timeout_s):
                     await self._first_exchange(pack("PING"), 1)
@@ -208,6 +221,24 @@ class RedisLink:
             self._metrics.redis_away(False)
         self._probe = None
 
+    async def _watch_place(self) -> None:
+        """Asks every WATCH_INTERVAL_MS where Redis is, and counts it as away when it moved or nobody says."""
+        failures = 0
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL_MS / 1_000)
+            before = self._place
+            try:
+                async with _FairTimeout(self._timeout_s):
+                    now = await self._finder.find()
+            except AWAY as error:
+                failures += 1
+                if failures >= WATCH_FAILURES_MAX:
+                    self._break(error)
+            else:
+                failures = 0
+                if now != before and before is self._place:
+                    self._break(RedisError(f"it is at {now.address} now"))
+
     async def _drop_idle(self) -> None:
         """Closes the connections that nobody uses."""
         idle, self._idle = self._idle, []
@@ -217,7 +248,8 @@ class RedisLink:
     async def close(self) -> None:
         """Closes everything; later calls raise RedisAway."""
         self._closed = True
-        if self._probe is not None:
-            self._probe.cancel()
-            await asyncio.gather(self._probe, return_exceptions=True)
+        tasks = [task for task in (self._probe, self._watch) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._drop_idle()

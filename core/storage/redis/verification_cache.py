@@ -10,8 +10,9 @@ from typing import Final
 from core.settings import RedisSettings
 from core.storage.ports import VerificationEntry
 from core.storage.redis.issue_cache import SCRIPT_KEYS_MAX, CacheMetrics, set_absent
-from core.storage.redis.keys import ENTRY_PREFIX, PUBLIC_CHECKS_TTL_S, entry_key, public_checks_key
-from core.storage.redis.link import RedisAway, RedisLink, pack
+from core.storage.redis.keys import COUNTS, ENTRIES, ENTRY_PREFIX, PUBLIC_CHECKS_TTL_S, entry_key, public_checks_key
+from core.storage.redis.link import Link, RedisAway
+from core.storage.redis.places import pack
 from core.storage.redis.values import pack_entry, unpack_entry
 from core.storage.short_memory import Absences, DayCounts
 
@@ -36,12 +37,13 @@ class RedisVerificationCache:
     def __init__(
         self,
         *,
-        link: RedisLink,
+        link: Link,
         settings: RedisSettings,
         clock: Callable[[], float] = time.monotonic,
         metrics: CacheMetrics | None = None,
     ) -> None:
-        self._link = link
+        self._entries = link.family(ENTRIES)
+        self._counts = link.family(COUNTS)
         self._ttl_s = settings.verification_ttl_s
         self._metrics = metrics
         self._absences = Absences(clock=clock)
@@ -53,10 +55,10 @@ class RedisVerificationCache:
             return {}
         # what Redis has is better than a remembered absence: the invoice was issued in between
         found: dict[str, VerificationEntry | None] = dict.fromkeys(self._absences.among(numbers))
-        if self._link.away:
+        if self._entries.away:
             return found
         try:
-            values = await self._link.call("MGET", *[ENTRY_PREFIX + number for number in numbers])
+            values = await self._entries.call("MGET", *[ENTRY_PREFIX + number for number in numbers])
         except RedisAway:
             return found
         absent = len(found)
@@ -86,7 +88,7 @@ class RedisVerificationCache:
     async def replace(self, entries: Sequence[VerificationEntry]) -> bool:
         """Replaces entries; see the port."""
         if not entries:
-            return not self._link.away
+            return not self._entries.away
         commands = []
         for start in range(0, len(entries), SCRIPT_KEYS_MAX):
             some = entries[start : start + SCRIPT_KEYS_MAX]
@@ -99,7 +101,7 @@ class RedisVerificationCache:
     async def _send(self, commands: Sequence[bytes]) -> bool:
         """Sends commands in one round trip; tells whether Redis took them."""
         try:
-            await self._link.call_packed(b"".join(commands), len(commands))
+            await self._entries.call_packed(b"".join(commands), len(commands))
         except RedisAway:
             return False
         return True
@@ -113,7 +115,7 @@ class RedisVerificationCache:
         commands = [(pack("SET", name, 0, "EX", PUBLIC_CHECKS_TTL_S, "NX"), pack("INCR", name)) for name in names]
         packed = b"".join(itertools.chain.from_iterable(commands))
         try:
-            replies = await self._link.call_packed(packed, 2 * len(names), repeat=False)
+            replies = await self._counts.call_packed(packed, 2 * len(names), repeat=False)
         except RedisAway:
             return self._own_counts.add(numbers, day)
         return [int(count) for count in replies[1::2]]

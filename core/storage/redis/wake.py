@@ -13,14 +13,12 @@ import asyncio
 import time
 from typing import Final
 
-import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
 from core.settings import RedisSettings
-from core.storage.redis.keys import RUN_KEY, WAKE_STREAM
-from core.storage.redis.link import AWAY, OWN_ONLY
+from core.storage.redis.keys import WAKE_STREAM, WAKES
+from core.storage.redis.places import AWAY, exchange, finder_of, pack
 
 STREAM: Final = WAKE_STREAM
 GROUP: Final = "workers"
@@ -28,44 +26,59 @@ MESSAGES_MAX: Final = 1_000  # taken at once: one look at the database serves th
 
 
 class RedisWakeSource:
-    """The WakeSource of core/storage/ports.py. `consumer` is the worker's slot, so that consumers do not pile up."""
+    """The WakeSource of core/storage/ports.py, for one waiter.
 
-    def __init__(self, *, settings: RedisSettings, consumer: str, wait_max_ms: int) -> None:
+    `consumer` is the worker's slot, so that consumers do not pile up.
+    """
+
+    def __init__(self, *, settings: RedisSettings, consumer: str) -> None:
         self._consumer = consumer
-        self._ready = False
-        self._client = redis.asyncio.Redis.from_url(
-            settings.url,
-            max_connections=2,
-            socket_connect_timeout=settings.timeout_ms / 1_000,
-            socket_timeout=(settings.timeout_ms + wait_max_ms) / 1_000,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._timeout_s = settings.timeout_ms / 1_000
+        self._finder = finder_of(settings, WAKES)
+        self._connection: AbstractConnection | None = None  # one on which the group is known to be there
 
     async def wait(self, timeout_ms: int) -> bool:
         """Waits for a message; see the port. Without Redis it waits the time out."""
         started = time.monotonic()
         try:
-            if not self._ready:
-                await self._create_group()
-            found = await self._client.xreadgroup(
-                GROUP, self._consumer, {WAKE_STREAM: ">"}, count=MESSAGES_MAX, block=max(1, timeout_ms), noack=True
-            )
-            return bool(found)
+            async with asyncio.timeout(timeout_ms / 1_000 + self._timeout_s):
+                return await self._read(timeout_ms)
         except AWAY:
-            self._ready = False  # the group may be gone with the stream
             await asyncio.sleep(max(0.0, timeout_ms / 1_000 - (time.monotonic() - started)))
             return False
 
-    async def _create_group(self) -> None:
-        """Creates the stream and the group unless they are there, two round trips."""
-        await self._client.eval(OWN_ONLY, 1, RUN_KEY)
+    async def _read(self, timeout_ms: int) -> bool:
+        """Waits for a message on the kept connection or a new one, which is kept only after complete success."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            connection = await self._connect()
+        read = ("XREADGROUP", "GROUP", GROUP, self._consumer, "COUNT", MESSAGES_MAX, "BLOCK", max(1, timeout_ms))
         try:
-            await self._client.xgroup_create(WAKE_STREAM, GROUP, id="$", mkstream=True)
-        except ResponseError as error:
-            if "BUSYGROUP" not in str(error):
-                raise
-        self._ready = True
+            (found,) = await exchange(connection, pack(*read, "NOACK", "STREAMS", WAKE_STREAM, ">"), 1)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        self._connection = connection
+        return bool(found)
+
+    async def _connect(self) -> AbstractConnection:
+        """Connects, and creates the stream and the group unless they are there, two round trips."""
+        place = await self._finder.find()
+        connection = place.connection()
+        try:
+            await exchange(connection, b"".join(place.looks), len(place.looks))
+            try:
+                await exchange(connection, pack("XGROUP", "CREATE", WAKE_STREAM, GROUP, "$", "MKSTREAM"), 1)
+            except ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return connection
 
     async def close(self) -> None:
-        """Closes the connections."""
-        await self._client.aclose()
+        """Closes the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
