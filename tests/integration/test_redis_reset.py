@@ -57,7 +57,7 @@ def test_a_call_is_repeated_on_a_new_connection(proxy: Proxy) -> None:
 
 def test_a_worker_goes_on_waiting(proxy: Proxy) -> None:
     async def run() -> None:
-        source = RedisWakeSource(settings=settings(proxy), consumer="1", wait_max_ms=100)
+        source = RedisWakeSource(settings=settings(proxy), consumer="1")
         try:
             for _ in range(3):
                 assert not await source.wait(10)
