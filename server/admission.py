@@ -56,17 +56,17 @@ def retry_delay_ms(backlog_s: float, draw: Callable[[], float] = random.random) 
 class Standing:
     """A delay that stays: above `target_s` at every look for `interval_s`. One look below ends it (as CoDel does)."""
 
-    __slots__ = ("_interval_s", "_since_s", "_target_s", "standing")
+    __slots__ = ("_interval_s", "_since_s", "standing", "target_s")
 
     def __init__(self, *, target_s: float, interval_s: float) -> None:
-        self._target_s = target_s
+        self.target_s = target_s
         self._interval_s = interval_s
         self._since_s: float | None = None
         self.standing = False
 
     def look(self, now_s: float, delay_s: float) -> bool:
         """Notes the present delay; tells whether it has stayed."""
-        if delay_s <= self._target_s:
+        if delay_s <= self.target_s:
             self._since_s = None
             self.standing = False
         elif self._since_s is None:
@@ -130,31 +130,42 @@ class Admission:
         self._delay = Standing(target_s=delay_ms / 1_000, interval_s=limits.DELAY_INTERVAL_MS / 1_000)
 
     def wait_s(self) -> float:
-        """How long what is admitted now would wait, by the measured rate; 0 while nothing is known."""
+        """How long all that is admitted takes, by the measured rate; 0 while nothing is known."""
         return self.items * self._item_s
 
     def admit(self, items: int, *, tenant_key: int, deadline_s: float | None) -> Place:
         """Takes room for items; `deadline_s` is the end of their caller's patience, on `clock`. No I/O.
 
         Raises OVERLOADED with a retry delay and the lane's name when there is no room, when the tenant has more than
-        its share, when the deadline will be over before they are done, or when the lane's delay has stayed.
+        its share, when the deadline may be over before they are done, or when the lane's delay has stayed and is this
+        tenant's, too.
         """
         now_s = self.clock()
         if not self.items:
             self._moved_s = now_s
-        wait_s = self.items * self._item_s
+        wait_s = self._wait_of(items, tenant_key)
         why = self._refusal(items, tenant_key, deadline_s, now_s, wait_s)
         if why:
             self.metrics.refused(self.lane, why, items)
-            words = f"{self.items} invoices are waiting already, for {wait_s:.1f} s ({why})"
+            words = f"{self.items} invoices are waiting already; these would wait {wait_s:.1f} s ({why})"
             delay_ms = retry_delay_ms(wait_s, self._draw)
             raise BillowError(Reason.OVERLOADED, words, metadata={"lane": self.lane}, retry_delay_ms=delay_ms)
         self.items += items
         self._of_tenant[tenant_key] = self._of_tenant.get(tenant_key, 0) + items
         return Place(self, tenant_key, items, deadline_s)
 
+    def _wait_of(self, items: int, tenant_key: int) -> float:
+        """How long these items of a tenant would wait: those of others go before them in turn only.
+
+        Of each tenant that waits as much as it brings itself (server/fair_queue.py), and the commit under way.
+        """
+        own = self._of_tenant.get(tenant_key, 0)
+        tenants = len(self._of_tenant) + (not own)
+        before = tenants * max(own + items, limits.TURN_ITEMS) + limits.COMMIT_ITEMS_MAX
+        return min(self.items, before) * self._item_s
+
     def _refusal(self, items: int, tenant_key: int, deadline_s: float | None, now_s: float, wait_s: float) -> str:
-        """Why the items are not admitted, or nothing."""
+        """Why the items are not admitted, or nothing. `wait_s`: how long they would wait."""
         free = self._items_max - self.items
         if items > free:
             return "full"
@@ -162,11 +173,11 @@ class Admission:
         # for one that comes anew
         if self._of_tenant.get(tenant_key, 0) + items > limits.TENANT_FREE_TIMES * free:
             return "share"
-        if deadline_s is not None and now_s + wait_s >= deadline_s:
+        if deadline_s is not None and now_s + wait_s * limits.DEADLINE_WAITS >= deadline_s:
             return "deadline"
         if now_s - self._moved_s >= STALLED_S:
             self._delay.forget()
-        elif self._delay.look(now_s, wait_s):
+        elif self._delay.look(now_s, self.wait_s()) and wait_s > self._delay.target_s:
             return "delay"
         return ""
 

@@ -111,10 +111,21 @@ def test_a_deadline_that_cannot_be_met_is_refused_at_once() -> None:
     door.admit(600)
     door.commit(100, 0.5)  # 5 ms an item, 500 left: 2.5 s
     assert door.admission.wait_s() == pytest.approx(2.5)
-    error = door.refusal(1, MODEST, within_s=2.4)
+    error = door.refusal(1, MODEST, within_s=2.5 * limits.DEADLINE_WAITS - 0.1)
     assert door.metrics.why == ["deadline"]
     assert error.retry_delay_ms == 2_500 * 1.5
-    door.admit(1, MODEST, within_s=2.6)
+    door.admit(1, MODEST, within_s=2.5 * limits.DEADLINE_WAITS + 0.1)
+
+
+def test_a_modest_tenants_wait_is_not_the_greedy_ones() -> None:
+    door = Door(items_max=20_000)
+    door.admit(9_000)
+    door.commit(1_000, 1.0)  # 1 ms an item, 8,000 left
+    own_s = (2 * limits.TURN_ITEMS + limits.COMMIT_ITEMS_MAX) / 1_000
+    door.refusal(100, GREEDY, within_s=8 * limits.DEADLINE_WAITS)
+    door.admit(20, MODEST, within_s=own_s * limits.DEADLINE_WAITS + 0.1)
+    door.refusal(20, THIRD, within_s=own_s * limits.DEADLINE_WAITS)
+    assert door.metrics.why == ["deadline", "deadline"]
 
 
 def test_few_items_in_a_quiet_lane_tell_nothing_of_the_rate() -> None:
@@ -151,11 +162,12 @@ def test_a_delay_that_stays_is_refused_and_one_that_passes_is_not() -> None:
         door.admit(100)
     assert door.metrics.why == [], "it has not stayed yet"
     door.commit(100, 0.2)
-    door.refusal(1, MODEST)
+    door.admit(1, MODEST)  # its own wait is short
+    door.refusal(1)
     assert door.metrics.why == ["delay"]
-    for _ in range(9):
+    for _ in range(10):
         door.commit(100, 0.1)
-    door.admit(1, MODEST)
+    door.admit(1)
     assert door.metrics.why == ["delay"], "below the target again"
 
 
