@@ -12,6 +12,8 @@ PAGE_ITEMS_DEFAULT: Final = 100
 REQUEST_ID_CHARS_MAX: Final = 64
 SELLER_ID_CHARS_MAX: Final = 63
 NUMBER_CHARS: Final = 20
+OLD_CODE_CHARS: Final = 12  # of older invoices, which have a code and a short number (DOMAIN.md)
+OLD_NUMBER_CHARS: Final = 8
 
 # --- invoices (DOMAIN.md: unconfirmed limits are configuration of the profile, these are its defaults) -----------
 LINES_MAX: Final = 2_000

@@ -17,6 +17,8 @@ from core.domain.errors import BillowError, Reason, Violation
 
 REQUEST_ID_FORM: Final = re.compile(rf"[\x20-\x7e]{{1,{limits.REQUEST_ID_CHARS_MAX}}}")
 NUMBER_FORM: Final = re.compile(rf"[0-9]{{{limits.NUMBER_CHARS}}}")
+CODE_FORM: Final = re.compile(rf"[0-9]{{{limits.OLD_CODE_CHARS}}}")  # of older invoices (DOMAIN.md)
+OLD_NUMBER_FORM: Final = re.compile(rf"[0-9]{{{limits.OLD_NUMBER_CHARS}}}")  # beside a code
 YEARS: Final = (2000, 2099)  # of a period
 
 
@@ -34,7 +36,10 @@ ENTERED: Final = frozenset({EntryState.DEDUCTIBLE, EntryState.NOT_DEDUCTIBLE})
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The entry of an invoice as its `version`-th change left it. Period is YYYYMM, 0 while never entered."""
+    """The entry of an invoice as its `version`-th change left it. Period is YYYYMM, 0 while never entered.
+
+    `code` is that of older invoices, empty for others.
+    """
 
     number: str
     state: EntryState
@@ -42,6 +47,7 @@ class Entry:
     ledger_reference: str
     version: int
     changed_at_us: int
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +59,42 @@ class Change:
     state: EntryState
     period: int
     ledger_reference: str
+    code: str = ""
 
     def sha256(self) -> bytes:
         """The digest that tells whether a repeated request id asks for the same."""
-        parts = (self.number, f"{int(self.state):d}", f"{self.period:d}", self.ledger_reference)
+        parts = [self.number, f"{int(self.state):d}", f"{self.period:d}", self.ledger_reference]
+        if self.code:  # those without one have the digests that they always had
+            parts.append(self.code)
         return hashlib.sha256("\x00".join(parts).encode()).digest()
 
 
-def absent(number: str) -> Entry:
+def absent(number: str, code: str = "") -> Entry:
     """The entry of an invoice that was never entered."""
-    return Entry(number, EntryState.NOT_ENTERED, 0, "", 0, 0)
+    return Entry(number, EntryState.NOT_ENTERED, 0, "", 0, 0, code)
 
 
-def faults(*, request_id: str, number: str, state: int, period: int, ledger_reference: str) -> list[Violation]:
+def name_faults(number: str, code: str) -> list[Violation]:
+    """Returns every broken rule of an invoice's number, and of its code if it has one."""
+    found = []
+    if code and not CODE_FORM.fullmatch(code):
+        found.append(Violation("code", "CODE_FORM", f"must be {limits.OLD_CODE_CHARS} digits or empty"))
+    form, digits = (OLD_NUMBER_FORM, limits.OLD_NUMBER_CHARS) if code else (NUMBER_FORM, limits.NUMBER_CHARS)
+    if not form.fullmatch(number):
+        words = f"must be {digits} digits" + (" beside a code" if code else "")
+        found.append(Violation("number", "NUMBER_FORM" if number else "REQUIRED", words))
+    return found
+
+
+def faults(
+    *, request_id: str, number: str, state: int, period: int, ledger_reference: str, code: str = ""
+) -> list[Violation]:
     """Returns every broken rule of a wanted change; a withdrawal has no period to look at."""
     found = []
     if not REQUEST_ID_FORM.fullmatch(request_id):
         words = f"must be 1 to {limits.REQUEST_ID_CHARS_MAX} printable ASCII characters"
         found.append(Violation("request_id", "REQUEST_ID_FORM" if request_id else "REQUIRED", words))
-    if not NUMBER_FORM.fullmatch(number):
-        words = f"must be {limits.NUMBER_CHARS} digits"
-        found.append(Violation("number", "NUMBER_FORM" if number else "REQUIRED", words))
+    found += name_faults(number, code)
     if state != EntryState.WITHDRAWN:
         if state not in ENTERED:
             found.append(Violation("state", "ENTRY_STATE", "must be deductible (02) or not deductible (03)"))
@@ -99,7 +120,8 @@ def decide(present: Entry, change: Change, *, fully_red: bool, now_us: int) -> E
         if present.state not in ENTERED:
             words = f"invoice {number} does not stand in the books"
             return BillowError(Reason.NOT_ENTERED, words, metadata={"number": number})
-        return Entry(number, EntryState.WITHDRAWN, present.period, change.ledger_reference, present.version + 1, now_us)
+        state, period = EntryState.WITHDRAWN, present.period
+        return Entry(number, state, period, change.ledger_reference, present.version + 1, now_us, present.code)
     if present.state in ENTERED:
         words = f"invoice {number} stands in the books of period {present.period} already"
         metadata = {"number": number, "state": f"{int(present.state):02d}", "period": str(present.period)}
@@ -111,7 +133,8 @@ def decide(present: Entry, change: Change, *, fully_red: bool, now_us: int) -> E
         words = f"an invoice is entered and withdrawn at most {limits.ENTRY_CHANGES_MAX} times"
         many = Violation("number", "ENTRY_CHANGES_MAX", words)
         return BillowError(Reason.INVALID_REQUEST, "the request breaks a rule", violations=[many])
-    return Entry(number, change.state, change.period, change.ledger_reference, present.version + 1, now_us)
+    state, period = change.state, change.period
+    return Entry(number, state, period, change.ledger_reference, present.version + 1, now_us, present.code)
 
 
 def answer_known(change: Change, request_sha256: bytes, known: Entry) -> Entry | BillowError:

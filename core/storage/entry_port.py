@@ -68,16 +68,24 @@ class EntryStore(BookedInvoices, Protocol):
     async def change(self, tenant_key: int, changes: Sequence[Change]) -> list[Entry | BillowError]:
         """Makes the changes that are allowed in one durable transaction, in order, and answers each, in order.
 
+        A code and number mean the invoice issued here, else the tenant's own import, as core.domain.entry_subject says.
         Only invoices to a taxpayer id the tenant has proved exist: others are INVOICE_NOT_FOUND. A known request id
-        gets its first answer, or REQUEST_ID_REUSED. Otherwise as core.domain.entry.decide. The rows of the invoices
-        are locked by ascending number before anything is read, so of any number of changes of one invoice at once
-        each sees what those before it did. Raises STORAGE_UNAVAILABLE when it is not known what happened: the same
-        call finds out. 7 round trips, 9 when anything changes.
+        gets its first answer, or REQUEST_ID_REUSED. Otherwise as core.domain.entry.decide; an import counts as fully
+        red when the reds that its taxpayer's tenants imported, of the same seller and naming its number, take back
+        all of it. The rows of imports, then those of invoices, are locked by ascending number before anything else is
+        read, so of any number of changes of one invoice at once each sees what those before it did. Raises
+        STORAGE_UNAVAILABLE when it is not known what happened: the same call finds out. 8 round trips, 10 when anything
+        changes; 1 more for invoices issued here and imports in one call.
         """
         ...
 
-    async def history(self, tenant_key: int, number: str) -> list[Entry] | None:
-        """Reads all changes of an invoice, oldest first; None as INVOICE_NOT_FOUND above. 2 round trips."""
+    async def history(
+        self, tenant_key: int, number: str, code: str = "", *, imported: bool = True
+    ) -> list[Entry] | None:
+        """Reads all changes of an invoice, oldest first; None as INVOICE_NOT_FOUND above. 2 round trips.
+
+        `imported` False: invoices that were not issued here, or not to an id the tenant has proved, are None.
+        """
         ...
 
 

@@ -37,7 +37,7 @@ class ReceivedInvoiceService:
         """
         require_number(number)
         history = await patiently(
-            lambda: self._entries.history(caller.tenant_key, number), wait_max_ms=self._wait_max_ms
+            lambda: self._entries.history(caller.tenant_key, number, imported=False), wait_max_ms=self._wait_max_ms
         )
         if history is None:
             raise invoice_not_found(number)

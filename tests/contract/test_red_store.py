@@ -19,6 +19,7 @@ from core.settings import load
 from core.storage.allocation import RangeState
 from core.storage.entry_port import EntryStore, TaxIdStore
 from core.storage.memory.entries import MemoryEntryStore, MemoryTaxIdStore
+from core.storage.memory.imports import MemoryImportStore
 from core.storage.memory.issuing import MemoryIssuingStore
 from core.storage.memory.reader import MemoryInvoiceReader
 from core.storage.memory.red_letter import MemoryFormStore, MemoryRedStore
@@ -85,7 +86,9 @@ class Memory:
         self.forms: FormStore = MemoryFormStore(tables=self._tables)
         self.reader: InvoiceReader = MemoryInvoiceReader(tables=self._tables, registry=MemoryRegistryStore())
         tax_ids = MemoryTaxIdStore()
-        self._buyer = Buyer(tax_ids, MemoryEntryStore(tables=self._tables, tax_ids=tax_ids, now_us=now_us))
+        self._buyer = Buyer(
+            tax_ids, MemoryEntryStore(tables=self._tables, tax_ids=tax_ids, imports=MemoryImportStore(), now_us=now_us)
+        )
 
     def another(self) -> RedStore:
         if not hasattr(self, "reds"):

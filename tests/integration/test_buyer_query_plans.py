@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.settings import load
-from core.storage.mysql import collection, entries
+from core.storage.mysql import collection, entry_locks
 from core.storage.mysql.pool import Node, Primary
 from stack import Stack
 from tests.contract.registry_subjects import MySQLBooks, issue, new_seller, new_tenant
@@ -42,9 +42,17 @@ async def plan(primary: Primary, sql: str, values: Sequence[Any]) -> Plan:
 @pytest.mark.parametrize("count", [2, 1_000])
 async def test_entries_lock_only_their_invoices(primary: Primary, count: int) -> None:
     numbers = [f"{26 * 10**18 + serial:020d}" for serial in range(count)]
-    (found,) = await plan(primary, entries._LOCK.format(places=entries._places(count)), numbers)
-    assert (found["type"], found["key"]) == ("range", "PRIMARY"), found
-    assert "filesort" not in (found["Extra"] or "")
+    for sql, key in ((entry_locks.LOCK, "PRIMARY"), (entry_locks.LOCK_IMPORTS, "by_invoice")):
+        (found,) = await plan(primary, sql.format(places=entry_locks.places(count)), numbers)
+        assert (found["type"], found["key"]) == ("range", key), found
+        assert "filesort" not in (found["Extra"] or "")
+
+
+@pytest.mark.parametrize("count", [2, 1_000])
+async def test_the_reds_of_imports_are_looked_up(primary: Primary, count: int) -> None:
+    numbers = [f"{26 * 10**18 + serial:020d}" for serial in range(count)]
+    (found,) = await plan(primary, entry_locks.IMPORTED_REDS.format(places=entry_locks.places(count)), numbers)
+    assert (found["type"], found["key"]) == ("range", "by_blue"), found
 
 
 async def test_subscriptions_read_from_their_position_on(primary: Primary) -> None:

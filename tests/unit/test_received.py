@@ -9,6 +9,7 @@ import pytest
 from core.domain.entry import Change, EntryState
 from core.domain.errors import BillowError, Reason
 from core.storage.memory.entries import MemoryEntryStore, MemoryTaxIdStore
+from core.storage.memory.imports import MemoryImportStore
 from core.storage.memory.reader import MemoryInvoiceReader
 from server.services.auth import Caller
 from server.services.reading import ReadingService
@@ -24,7 +25,10 @@ class Trade:
     def __init__(self) -> None:
         self.books = MemoryBooks()
         self.tax_ids = MemoryTaxIdStore()
-        self.entries = MemoryEntryStore(tables=self.books.tables, tax_ids=self.tax_ids, now_us=now_us)
+        self.imports = MemoryImportStore()
+        self.entries = MemoryEntryStore(
+            tables=self.books.tables, tax_ids=self.tax_ids, imports=self.imports, now_us=now_us
+        )
         reading = ReadingService(
             primary=self.books.reader,
             replicas=MemoryInvoiceReader(tables=self.books.tables, registry=self.books.registry),

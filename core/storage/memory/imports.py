@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from core.domain.kinds import InvoiceColor
 from core.storage.import_port import Import
 
 
@@ -29,3 +30,14 @@ class MemoryImportStore:
         """Lists imports; see the port."""
         own = [item for item in self._imports.values() if item.tenant_key == tenant_key and item.import_id > after]
         return sorted(own, key=lambda item: item.import_id)[:items_max]
+
+    def red_total_minor(self, blue: Import) -> int:
+        """The sum of the imported reds of an import, each once: what MemoryEntryStore asks."""
+        reds: dict[tuple[str, str], int] = {}
+        sides = (blue.buyer_tax_id, blue.seller_tax_id)
+        for item in self._imports.values():
+            is_red = item.color == InvoiceColor.RED and item.blue_number == blue.number and not blue.code
+            if is_red and (item.buyer_tax_id, item.seller_tax_id) == sides:
+                name = (item.code, item.number)
+                reds[name] = min(reds.get(name, 0), item.gross_total_minor)
+        return sum(reds.values())
