@@ -28,6 +28,7 @@ class AsyncEntries:
     async def enter(self, entries: Sequence[entry_pb2.EnterInvoiceRequest]) -> Sequence[entry_pb2.EntryResult]:
         """Enters 1 to 1,000 invoices; not atomic: one result an entry, in order. Scope "book".
 
+        Invoices issued here, and those that the tenant imported, both by number; older ones by code and number.
         A result has either ``entry`` or ``error``; ``billow.error_of(result)`` makes an exception of the latter:
         AlreadyEntered, AlreadyFullyRed, InvoiceNotFound, InvalidRequest, RequestIdReused.
         """
@@ -41,9 +42,9 @@ class AsyncEntries:
         response = await self._caller.unary(self._stub.WithdrawEntries, request, timeout_s=self._timeout_s)
         return _aligned(response.results, len(withdrawals))
 
-    async def get(self, number: str) -> entry_pb2.GetEntryResponse:
+    async def get(self, number: str, *, code: str = "") -> entry_pb2.GetEntryResponse:
         """Reads the entry of an invoice with its whole history. Raises InvoiceNotFound. Scope "read"."""
-        request = entry_pb2.GetEntryRequest(number=number)
+        request = entry_pb2.GetEntryRequest(number=number, code=code)
         return await self._caller.unary(self._stub.GetEntry, request, timeout_s=self._timeout_s)
 
 
@@ -91,9 +92,9 @@ class Entries:
         """See AsyncEntries.withdraw."""
         return self._thread.run(self._core.withdraw(withdrawals))
 
-    def get(self, number: str) -> entry_pb2.GetEntryResponse:
+    def get(self, number: str, *, code: str = "") -> entry_pb2.GetEntryResponse:
         """See AsyncEntries.get."""
-        return self._thread.run(self._core.get(number))
+        return self._thread.run(self._core.get(number, code=code))
 
 
 class TaxIds:

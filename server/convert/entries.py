@@ -17,21 +17,26 @@ def entering(request: entry_pb2.EnterInvoiceRequest) -> Change | BillowError:
     """Reads one entry, or tells every rule it breaks."""
     state = int(request.state)
     state = 0 if state == EntryState.WITHDRAWN else state  # that is what WithdrawEntries is for
-    return _change(request.request_id, request.number, state, request.period, request.ledger_reference)
+    return _change(request, state, request.period)
 
 
 def withdrawing(request: entry_pb2.WithdrawEntryRequest) -> Change | BillowError:
     """Reads one withdrawal, or tells every rule it breaks."""
-    return _change(request.request_id, request.number, EntryState.WITHDRAWN, 0, request.ledger_reference)
+    return _change(request, EntryState.WITHDRAWN, 0)
 
 
-def _change(request_id: str, number: str, state: int, period: int, reference: str) -> Change | BillowError:
+def _change(
+    request: entry_pb2.EnterInvoiceRequest | entry_pb2.WithdrawEntryRequest, state: int, period: int
+) -> Change | BillowError:
     """Builds a change, or the error with every rule it breaks."""
-    broken = faults(request_id=request_id, number=number, state=state, period=period, ledger_reference=reference)
+    request_id, number, reference, code = request.request_id, request.number, request.ledger_reference, request.code
+    broken = faults(
+        request_id=request_id, number=number, state=state, period=period, ledger_reference=reference, code=code
+    )
     if broken:
         words = f"the request breaks {len(broken)} rule{'s' if len(broken) > 1 else ''}"
         return BillowError(Reason.INVALID_REQUEST, words, violations=broken)
-    return Change(request_id, number, EntryState(state), period, reference)
+    return Change(request_id, number, EntryState(state), period, reference, code)
 
 
 def entry(found: Entry) -> entry_pb2.Entry:
@@ -43,6 +48,7 @@ def entry(found: Entry) -> entry_pb2.Entry:
         ledger_reference=found.ledger_reference,
         version=found.version,
         change_time=timestamp(found.changed_at_us) if found.version else None,
+        code=found.code,
     )
 
 

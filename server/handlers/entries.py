@@ -46,7 +46,7 @@ class EntryHandlers:
 
     async def GetEntry(self, request: entry_pb2.GetEntryRequest, call: Call) -> entry_pb2.GetEntryResponse:
         """Reads an entry with its history. Round trips: 2 primary."""
-        found, history = await self._entries.get(call.caller, request.number)
+        found, history = await self._entries.get(call.caller, request.number, request.code)
         return entry_pb2.GetEntryResponse(entry=entries.entry(found), history=[entries.entry(item) for item in history])
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.domain.entry import NUMBER_FORM, Change, Entry, absent, invoice_not_found
-from core.domain.errors import BillowError, Violation
-from core.limits import NUMBER_CHARS
+from core.domain.entry import Change, Entry, absent, invoice_not_found, name_faults
+from core.domain.errors import BillowError
 from core.storage.entry_port import EntryStore
 from server.services.auth import Caller
 from server.services.patience import patiently
@@ -15,6 +14,8 @@ from server.services.registry_rules import refuse
 
 class EntryService:
     """Changes and reads entries of invoices whose buyer's taxpayer id the caller's tenant has proved (P8).
+
+    They were issued here or imported by that tenant (docs/adr/0025).
 
     While the database is away a call waits for up to `wait_max_ms`: changes carry request ids and may be repeated.
     """
@@ -30,14 +31,17 @@ class EntryService:
         answers = iter(made)
         return [next(answers) if isinstance(item, Change) else item for item in wanted]
 
-    async def get(self, caller: Caller, number: str) -> tuple[Entry, list[Entry]]:
+    async def get(self, caller: Caller, number: str, code: str = "") -> tuple[Entry, list[Entry]]:
         """Reads an entry and all its changes, oldest first; 2 round trips.
 
         Raises INVALID_REQUEST, INVOICE_NOT_FOUND.
         """
-        if not NUMBER_FORM.fullmatch(number):
-            refuse([Violation("number", "NUMBER_FORM" if number else "REQUIRED", f"must be {NUMBER_CHARS} digits")])
-        history = await patiently(lambda: self._store.history(caller.tenant_key, number), wait_max_ms=self._wait_max_ms)
+        broken = name_faults(number, code)
+        if broken:
+            refuse(broken)
+        history = await patiently(
+            lambda: self._store.history(caller.tenant_key, number, code), wait_max_ms=self._wait_max_ms
+        )
         if history is None:
             raise invoice_not_found(number)
-        return history[-1] if history else absent(number), history
+        return history[-1] if history else absent(number, code), history

@@ -14,7 +14,7 @@ import billow
 from core.documents.renderers import make_renderers
 from stack import Stack
 from tests.support.command import environment, run
-from tests.support.documents import FONT, issued_invoice
+from tests.support.documents import FONT, foreign_invoice
 from tests.support.invoices import good_invoice, tax_id
 from tests.support.platform import SCOPES, Tenant, admin, new_tenant, request_of
 
@@ -32,12 +32,7 @@ class Buyer:
 
     def foreign(self, format_name: str, *, serial: int) -> bytes:
         """A document of an invoice that nobody here issued."""
-        invoice = issued_invoice(3)
-        invoice.currency, invoice.buyer.tax_id = "CNY", self.tax_id
-        invoice.number = f"9944{self.tenant.serial % 10**12:012d}{serial:04d}"
-        invoice.issue_time.seconds = time.time_ns() // 10**9
-        for line in invoice.lines:
-            line.quantity = line.unit_price = ""
+        invoice = foreign_invoice(f"9944{self.tenant.serial % 10**12:012d}{serial:04d}", self.tax_id)
         return RENDERERS[format_name].render(invoice)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import inspect
+import itertools
 import math
 import re
 from collections import Counter
@@ -12,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from google.protobuf.descriptor import MethodDescriptor
 
+from core.documents.renderers import make_renderers
 from server.handlers import (
     collection,
     delivery,
@@ -25,6 +28,7 @@ from server.handlers import (
     verification,
 )
 from stack import DATA_STORES, Stack, StackOptions
+from tests.support.documents import FONT, foreign_invoice
 from tests.support.every_rpc import AFTERWARDS_S, METHODS, REQUESTS, World, open_world, serving_here
 from tests.support.round_trips import CACHE, OBJECTS, PRIMARY, REPLICA, Counted
 
@@ -41,7 +45,9 @@ HANDLERS = (
     inspection.InspectionHandlers,
     imports.ImportHandlers,
 )
+RENDERERS = make_renderers(font=FONT)
 STORES = (PRIMARY, REPLICA, CACHE, OBJECTS)
+_worlds = itertools.count()
 BUDGET = re.compile(r"Round trips: ((?:\d+ \w+(?:, )?)+)")
 
 
@@ -55,7 +61,8 @@ def own_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture
 async def world(own_stores: Stack, counted: Counted) -> AsyncIterator[World]:
     async with serving_here(own_stores) as channel:
-        yield await open_world(own_stores, channel, "payers", 41)
+        world = next(_worlds)
+        yield await open_world(own_stores, channel, f"payers-{world}", 41 + 100_000 * world)
 
 
 @pytest.fixture
@@ -106,3 +113,22 @@ async def test_an_rpc_costs_what_its_docstring_says(own_stores: Stack, world: Wo
         if spent != budget:
             wrong[name] = (spent, budget)
     assert not wrong, "counted, and said"
+
+
+async def test_entering_an_import_costs_what_entering_costs(own_stores: Stack, world: World, counted: Counted) -> None:
+    for place in range(2):  # the first opens what has to be opened once
+        number = f"97{place:018d}"
+        content = RENDERERS["xml"].render(foreign_invoice(number, world.buyer))
+        await world.call("ImportInvoice", {"content": base64.b64encode(content).decode()})
+        entry = {"number": number, "requestId": world.name(), "state": "ENTRY_STATE_DEDUCTIBLE", "period": 202611}
+        await settled(own_stores)
+        counted.trips.clear()
+        await world.call("EnterInvoices", {"entries": [entry]})
+        assert +counted.trips == budget_of(METHODS["EnterInvoices"])
+        withdrawal = {"number": number, "requestId": world.name()}
+        counted.trips.clear()
+        await world.call("WithdrawEntries", {"withdrawals": [withdrawal]})
+        assert +counted.trips == budget_of(METHODS["WithdrawEntries"])
+        counted.trips.clear()
+        await world.call("GetEntry", {"number": number})
+        assert +counted.trips == budget_of(METHODS["GetEntry"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from billow.types.v1 import invoice_pb2
@@ -41,4 +42,14 @@ def issued_invoice(lines: int = 1, *, red: bool = False) -> invoice_pb2.Invoice:
     invoice.net_total_minor = sum(line.net_minor for line in invoice.lines)
     invoice.tax_total_minor = sum(line.tax_minor for line in invoice.lines)
     invoice.gross_total_minor = invoice.net_total_minor + invoice.tax_total_minor
+    return invoice
+
+
+def foreign_invoice(number: str, buyer_tax_id: str) -> invoice_pb2.Invoice:
+    """Returns an invoice that nobody here issued, of now, whose document can be imported."""
+    invoice = issued_invoice(3)
+    invoice.currency, invoice.buyer.tax_id, invoice.number = "CNY", buyer_tax_id, number
+    invoice.issue_time.seconds = time.time_ns() // 10**9
+    for line in invoice.lines:
+        line.quantity = line.unit_price = ""
     return invoice

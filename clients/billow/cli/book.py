@@ -1,4 +1,4 @@
-"""`billow book`: which received invoices stand in the books."""
+"""`billow book`: which received and imported invoices stand in the books."""
 
 import re
 import sys
@@ -26,17 +26,21 @@ from .exits import EXIT_CODES_HELP, Exit
 from .show import ItemProgress, moment, print_message, print_table, say, show_error
 from .sources import UnusableFile
 
-REQUEST_PREFIX_CHARS_MAX = 43  # with "/" and the 20 digits of a number: the 64 of a request id
+NUMBER_CHARS = 20
+REQUEST_ID_CHARS_MAX = 64
+REQUEST_PREFIX_CHARS_MAX = 43  # with "/" and the 20 digits of a number; 42 with the code and number of an older invoice
 COLUMNS = ("number", "state", "period", "reference", "change", "at")
 
-_NUMBER = re.compile(r"\d{20}")
+_NUMBER = re.compile(r"(?:([0-9]{12})/)?([0-9]{8}|[0-9]{20})")
 Wanted = TypeVar("Wanted")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@click.group(short_help="Enter received invoices into the books.")
+@click.group(short_help="Enter received and imported invoices into the books.")
 def book() -> None:
-    """Account entry: each received invoice stands in the books at most once.
+    """Account entry: each invoice stands in the books at most once, be it received or imported.
+
+    A number means the invoice issued here, else the one you imported. An older invoice is named CODE/NUMBER.
 
     Needs an API key with the scope "book" (for `show`: "read") of a tenant that has proved the buyer's taxpayer id.
     """
@@ -85,9 +89,14 @@ async def enter(
     ids = _request_ids(prefix)
     wanted = [
         EnterInvoiceRequest(
-            request_id=ids(number), number=number, state=state, period=period, ledger_reference=ledger_reference
+            request_id=ids(name),
+            code=code,
+            number=number,
+            state=state,
+            period=period,
+            ledger_reference=ledger_reference,
         )
-        for number in _numbers(numbers, path)
+        for name, code, number in _numbers(numbers, path)
     ]
     async with connection.client() as client:
         return await _run(connection, "entering", wanted, client.entries.enter)
@@ -102,8 +111,8 @@ async def withdraw(
     """Take invoices out of the books; they may be entered again."""
     ids = _request_ids(prefix)
     wanted = [
-        WithdrawEntryRequest(request_id=ids(number), number=number, ledger_reference=ledger_reference)
-        for number in _numbers(numbers, path)
+        WithdrawEntryRequest(request_id=ids(name), code=code, number=number, ledger_reference=ledger_reference)
+        for name, code, number in _numbers(numbers, path)
     ]
     async with connection.client() as client:
         return await _run(connection, "withdrawing", wanted, client.entries.withdraw)
@@ -114,8 +123,9 @@ async def withdraw(
 @connected
 async def show(connection: Connection, *, number: str) -> Exit:
     """Show where an invoice stands, and every change."""
+    _, code, digits = _named(number)
     async with connection.client() as client:
-        found = await client.entries.get(number)
+        found = await client.entries.get(digits, code=code)
     if connection.as_json:
         print_message(found)
     else:
@@ -156,18 +166,30 @@ def _request_ids(prefix: str | None) -> Callable[[str], str]:
     if prefix is not None and not 1 <= len(prefix) <= REQUEST_PREFIX_CHARS_MAX:
         raise click.UsageError(f"--request-id must be 1 to {REQUEST_PREFIX_CHARS_MAX} characters")
     run = prefix or uuid.uuid4().hex
-    return lambda number: f"{run}/{number}"
+
+    def request_id(name: str) -> str:
+        made = f"{run}/{name}"
+        if len(made) > REQUEST_ID_CHARS_MAX:
+            raise click.UsageError(f"--request-id must be 1 to {REQUEST_PREFIX_CHARS_MAX - 1} characters with {name}")
+        return made
+
+    return request_id
 
 
-def _numbers(named: Sequence[str], path: Path | None) -> list[str]:
-    """Collects the numbers named and those of the file; each once."""
+def _numbers(named: Sequence[str], path: Path | None) -> list[tuple[str, str, str]]:
+    """Collects the invoices named and those of the file, each once: as named, the code, the number."""
     found = list(dict.fromkeys([*named, *_lines(path)]))
     if not found:
         raise click.UsageError("no invoice number is given")
-    for number in found:
-        if not _NUMBER.fullmatch(number):
-            raise UnusableFile(f"{number[:40]!r} is not an invoice number of 20 digits")
-    return found
+    return [_named(name) for name in found]
+
+
+def _named(name: str) -> tuple[str, str, str]:
+    """Reads how an invoice is named: as named, the code, the number."""
+    match = _NUMBER.fullmatch(name)
+    if match is None or (match[1] is None) != (len(match[2]) == NUMBER_CHARS):
+        raise UnusableFile(f"{name[:40]!r} is not an invoice number of 20 digits, or CODE/NUMBER of 12 and 8")
+    return name, match[1] or "", match[2]
 
 
 def _lines(path: Path | None) -> Iterator[str]:
@@ -186,7 +208,7 @@ def _lines(path: Path | None) -> Iterator[str]:
 def _row(entry: Entry) -> tuple[str, ...]:
     state = EntryState.Name(entry.state).removeprefix("ENTRY_STATE_").lower().replace("_", " ")
     return (
-        entry.number,
+        f"{entry.code}/{entry.number}" if entry.code else entry.number,
         f"{entry.state:02d} {state}",
         str(entry.period or ""),
         entry.ledger_reference,

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x62illow/entry/v1/entry.proto\x12\x0f\x62illow.entry.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xaf\x01\n\x05\x45ntry\x12\x0e\n\x06number\x18\x01 \x01(\t\x12*\n\x05state\x18\x02 \x01(\x0e\x32\x1b.billow.entry.v1.EntryState\x12\x0e\n\x06period\x18\x03 \x01(\x05\x12\x18\n\x10ledger_reference\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\x05\x12/\n\x0b\x63hange_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa7\x01\n\x13\x45nterInvoiceRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06number\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32\x1b.billow.entry.v1.EntryStateB\x04\xe2\x41\x01\x02\x12\x14\n\x06period\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x18\n\x10ledger_reference\x18\x05 \x01(\t\"S\n\x14\x45nterInvoicesRequest\x12;\n\x07\x65ntries\x18\x01 \x03(\x0b\x32$.billow.entry.v1.EnterInvoiceRequestB\x04\xe2\x41\x01\x02\"e\n\x0b\x45ntryResult\x12\'\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x16.billow.entry.v1.EntryH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"F\n\x15\x45nterInvoicesResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.billow.entry.v1.EntryResult\"`\n\x14WithdrawEntryRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06number\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\x10ledger_reference\x18\x03 \x01(\t\"Z\n\x16WithdrawEntriesRequest\x12@\n\x0bwithdrawals\x18\x01 \x03(\x0b\x32%.billow.entry.v1.WithdrawEntryRequestB\x04\xe2\x41\x01\x02\"H\n\x17WithdrawEntriesResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.billow.entry.v1.EntryResult\"\'\n\x0fGetEntryRequest\x12\x14\n\x06number\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"b\n\x10GetEntryResponse\x12%\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x16.billow.entry.v1.Entry\x12\'\n\x07history\x18\x02 \x03(\x0b\x32\x16.billow.entry.v1.Entry*\x9d\x01\n\nEntryState\x12\x1b\n\x17\x45NTRY_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45NTRY_STATE_NOT_ENTERED\x10\x01\x12\x1a\n\x16\x45NTRY_STATE_DEDUCTIBLE\x10\x02\x12\x1e\n\x1a\x45NTRY_STATE_NOT_DEDUCTIBLE\x10\x03\x12\x19\n\x15\x45NTRY_STATE_WITHDRAWN\x10\x06\x32\x83\x03\n\x0c\x45ntryService\x12|\n\rEnterInvoices\x12%.billow.entry.v1.EnterInvoicesRequest\x1a&.billow.entry.v1.EnterInvoicesResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/entries:enter:\x01*\x12\x85\x01\n\x0fWithdrawEntries\x12\'.billow.entry.v1.WithdrawEntriesRequest\x1a(.billow.entry.v1.WithdrawEntriesResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/v1/entries:withdraw:\x01*\x12m\n\x08GetEntry\x12 .billow.entry.v1.GetEntryRequest\x1a!.billow.entry.v1.GetEntryResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/entries/{number}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x62illow/entry/v1/entry.proto\x12\x0f\x62illow.entry.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xbd\x01\n\x05\x45ntry\x12\x0e\n\x06number\x18\x01 \x01(\t\x12*\n\x05state\x18\x02 \x01(\x0e\x32\x1b.billow.entry.v1.EntryState\x12\x0e\n\x06period\x18\x03 \x01(\x05\x12\x18\n\x10ledger_reference\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\x05\x12/\n\x0b\x63hange_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x63ode\x18\x07 \x01(\t\"\xb5\x01\n\x13\x45nterInvoiceRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06number\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32\x1b.billow.entry.v1.EntryStateB\x04\xe2\x41\x01\x02\x12\x14\n\x06period\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x18\n\x10ledger_reference\x18\x05 \x01(\t\x12\x0c\n\x04\x63ode\x18\x06 \x01(\t\"S\n\x14\x45nterInvoicesRequest\x12;\n\x07\x65ntries\x18\x01 \x03(\x0b\x32$.billow.entry.v1.EnterInvoiceRequestB\x04\xe2\x41\x01\x02\"e\n\x0b\x45ntryResult\x12\'\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x16.billow.entry.v1.EntryH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"F\n\x15\x45nterInvoicesResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.billow.entry.v1.EntryResult\"n\n\x14WithdrawEntryRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06number\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\x10ledger_reference\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\"Z\n\x16WithdrawEntriesRequest\x12@\n\x0bwithdrawals\x18\x01 \x03(\x0b\x32%.billow.entry.v1.WithdrawEntryRequestB\x04\xe2\x41\x01\x02\"H\n\x17WithdrawEntriesResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.billow.entry.v1.EntryResult\"5\n\x0fGetEntryRequest\x12\x14\n\x06number\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\"b\n\x10GetEntryResponse\x12%\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x16.billow.entry.v1.Entry\x12\'\n\x07history\x18\x02 \x03(\x0b\x32\x16.billow.entry.v1.Entry*\x9d\x01\n\nEntryState\x12\x1b\n\x17\x45NTRY_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45NTRY_STATE_NOT_ENTERED\x10\x01\x12\x1a\n\x16\x45NTRY_STATE_DEDUCTIBLE\x10\x02\x12\x1e\n\x1a\x45NTRY_STATE_NOT_DEDUCTIBLE\x10\x03\x12\x19\n\x15\x45NTRY_STATE_WITHDRAWN\x10\x06\x32\x83\x03\n\x0c\x45ntryService\x12|\n\rEnterInvoices\x12%.billow.entry.v1.EnterInvoicesRequest\x1a&.billow.entry.v1.EnterInvoicesResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/entries:enter:\x01*\x12\x85\x01\n\x0fWithdrawEntries\x12\'.billow.entry.v1.WithdrawEntriesRequest\x1a(.billow.entry.v1.WithdrawEntriesResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/v1/entries:withdraw:\x01*\x12m\n\x08GetEntry\x12 .billow.entry.v1.GetEntryRequest\x1a!.billow.entry.v1.GetEntryResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/entries/{number}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,28 +59,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENTRYSERVICE'].methods_by_name['WithdrawEntries']._serialized_options = b'\202\323\344\223\002\031\"\024/v1/entries:withdraw:\001*'
   _globals['_ENTRYSERVICE'].methods_by_name['GetEntry']._loaded_options = None
   _globals['_ENTRYSERVICE'].methods_by_name['GetEntry']._serialized_options = b'\202\323\344\223\002\026\022\024/v1/entries/{number}'
-  _globals['_ENTRYSTATE']._serialized_start=1183
-  _globals['_ENTRYSTATE']._serialized_end=1340
+  _globals['_ENTRYSTATE']._serialized_start=1239
+  _globals['_ENTRYSTATE']._serialized_end=1396
   _globals['_ENTRY']._serialized_start=170
-  _globals['_ENTRY']._serialized_end=345
-  _globals['_ENTERINVOICEREQUEST']._serialized_start=348
-  _globals['_ENTERINVOICEREQUEST']._serialized_end=515
-  _globals['_ENTERINVOICESREQUEST']._serialized_start=517
-  _globals['_ENTERINVOICESREQUEST']._serialized_end=600
-  _globals['_ENTRYRESULT']._serialized_start=602
-  _globals['_ENTRYRESULT']._serialized_end=703
-  _globals['_ENTERINVOICESRESPONSE']._serialized_start=705
-  _globals['_ENTERINVOICESRESPONSE']._serialized_end=775
-  _globals['_WITHDRAWENTRYREQUEST']._serialized_start=777
-  _globals['_WITHDRAWENTRYREQUEST']._serialized_end=873
-  _globals['_WITHDRAWENTRIESREQUEST']._serialized_start=875
-  _globals['_WITHDRAWENTRIESREQUEST']._serialized_end=965
-  _globals['_WITHDRAWENTRIESRESPONSE']._serialized_start=967
-  _globals['_WITHDRAWENTRIESRESPONSE']._serialized_end=1039
-  _globals['_GETENTRYREQUEST']._serialized_start=1041
-  _globals['_GETENTRYREQUEST']._serialized_end=1080
-  _globals['_GETENTRYRESPONSE']._serialized_start=1082
-  _globals['_GETENTRYRESPONSE']._serialized_end=1180
-  _globals['_ENTRYSERVICE']._serialized_start=1343
-  _globals['_ENTRYSERVICE']._serialized_end=1730
+  _globals['_ENTRY']._serialized_end=359
+  _globals['_ENTERINVOICEREQUEST']._serialized_start=362
+  _globals['_ENTERINVOICEREQUEST']._serialized_end=543
+  _globals['_ENTERINVOICESREQUEST']._serialized_start=545
+  _globals['_ENTERINVOICESREQUEST']._serialized_end=628
+  _globals['_ENTRYRESULT']._serialized_start=630
+  _globals['_ENTRYRESULT']._serialized_end=731
+  _globals['_ENTERINVOICESRESPONSE']._serialized_start=733
+  _globals['_ENTERINVOICESRESPONSE']._serialized_end=803
+  _globals['_WITHDRAWENTRYREQUEST']._serialized_start=805
+  _globals['_WITHDRAWENTRYREQUEST']._serialized_end=915
+  _globals['_WITHDRAWENTRIESREQUEST']._serialized_start=917
+  _globals['_WITHDRAWENTRIESREQUEST']._serialized_end=1007
+  _globals['_WITHDRAWENTRIESRESPONSE']._serialized_start=1009
+  _globals['_WITHDRAWENTRIESRESPONSE']._serialized_end=1081
+  _globals['_GETENTRYREQUEST']._serialized_start=1083
+  _globals['_GETENTRYREQUEST']._serialized_end=1136
+  _globals['_GETENTRYRESPONSE']._serialized_start=1138
+  _globals['_GETENTRYRESPONSE']._serialized_end=1236
+  _globals['_ENTRYSERVICE']._serialized_start=1399
+  _globals['_ENTRYSERVICE']._serialized_end=1786
 # @@protoc_insertion_point(module_scope)

@@ -28,6 +28,10 @@ if _version_not_supported:
 class EntryServiceStub:
     """Enters invoices into the books of their buyer, takes them out, and tells what happened to them. Only tenants that
     have proved the buyer's taxpayer id (billow.registry.v1.TaxIdService) can; to all others the invoice does not exist.
+
+    A number means the invoice that was issued here, else the one that the tenant imported
+    (billow.collection.v1.ImportService): what was issued here and imported, too, is one invoice and is entered once. All
+    tenants that keep the books of one taxpayer share its entries, those of imports as well; each needs its own import.
     """
 
     def __init__(self, channel):
@@ -56,6 +60,10 @@ class EntryServiceStub:
 class EntryServiceServicer:
     """Enters invoices into the books of their buyer, takes them out, and tells what happened to them. Only tenants that
     have proved the buyer's taxpayer id (billow.registry.v1.TaxIdService) can; to all others the invoice does not exist.
+
+    A number means the invoice that was issued here, else the one that the tenant imported
+    (billow.collection.v1.ImportService): what was issued here and imported, too, is one invoice and is entered once. All
+    tenants that keep the books of one taxpayer share its entries, those of imports as well; each needs its own import.
     """
 
     def EnterInvoices(self, request, context):
@@ -109,6 +117,10 @@ def add_EntryServiceServicer_to_server(servicer, server):
 class EntryService:
     """Enters invoices into the books of their buyer, takes them out, and tells what happened to them. Only tenants that
     have proved the buyer's taxpayer id (billow.registry.v1.TaxIdService) can; to all others the invoice does not exist.
+
+    A number means the invoice that was issued here, else the one that the tenant imported
+    (billow.collection.v1.ImportService): what was issued here and imported, too, is one invoice and is entered once. All
+    tenants that keep the books of one taxpayer share its entries, those of imports as well; each needs its own import.
     """
 
     @staticmethod
