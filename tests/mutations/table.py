@@ -13,6 +13,7 @@ VERIFYING_TESTS: Final = "tests/unit/test_verification_service.py"
 CACHE_TESTS: Final = "tests/integration/test_verification_stores.py"
 TOPOLOGY_TESTS: Final = "tests/integration/test_topology.py"
 RED_TESTS: Final = "tests/contract/test_red_store.py"
+IMPORT_ENTRY_TESTS: Final = "tests/contract/test_import_entries.py"
 OUTBOX_TESTS: Final = "tests/contract/test_outbox.py"
 STACK_TESTS: Final = "tests/integration/test_stack.py"
 
@@ -275,6 +276,30 @@ MUTATIONS: Final = (
         "API_KEY_TTL_MS: Final = 1_000",
         "API_KEY_TTL_MS: Final = 60_000",
         ("tests/unit/test_auth.py",),
+    ),
+    Mutation(
+        "P8",
+        "what is entered as imported is entered as issued, too",
+        "core/domain/entry_subject.py",
+        "            if is_entered(key):",
+        "            if False:",
+        (IMPORT_ENTRY_TESTS,),
+    ),
+    Mutation(
+        "P8",
+        "a document takes the place of another taxpayer's invoice",
+        "core/domain/entry_subject.py",
+        '"\\x00".join((buyer_tax_id, code, number))',
+        '"\\x00".join((code, number))',
+        (IMPORT_ENTRY_TESTS,),
+    ),
+    Mutation(
+        "P8",
+        "imports are read without their locks",
+        "core/storage/mysql/entry_locks.py",
+        "ORDER BY number, code, import_id FOR UPDATE",
+        "ORDER BY number, code, import_id",
+        ("tests/integration/test_entry_doors.py",),
     ),
     Mutation(
         "P9",
