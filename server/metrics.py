@@ -64,6 +64,8 @@ class ServerMetrics:
             ("node",),
             registry=registry,
         )
+        stall = "How long a commit has waited for a replica's receipt while no other gets through"
+        self._commit_stall = Gauge("billow_commit_stall_seconds", stall, ("node",), registry=registry)
 
     def call(self, method: str) -> Callable[[str, float], None]:
         """Returns what notes one call of the method: its gRPC code and duration in seconds."""
@@ -127,6 +129,10 @@ class ServerMetrics:
     def semi_sync(self, address: Address, on: bool) -> None:
         """Whether the primary waits for a replica before it answers a commit (P1)."""
         self._semi_sync.labels(f"{address.host}:{address.port}").set(on)
+
+    def commit_stall(self, address: Address, stall_s: float) -> None:
+        """How long a commit has been waiting for a receipt while no other one gets through; 0 where none does."""
+        self._commit_stall.labels(f"{address.host}:{address.port}").set(stall_s)
 
     def verified(self, outcome: str, items: int) -> None:
         """So many checks had this outcome."""

@@ -159,6 +159,14 @@ def failover(stack: Stack, kill: bool, unreachable: bool) -> None:
 
 
 @main.command()
+@click.pass_obj
+def release(stack: Stack) -> None:
+    """Release commits that wait for a receipt a replica gave and the primary never got (docs/adr/0044)."""
+    node = stack.release()
+    click.echo(f"{node} has given its receipt again" if node else "no commit waits for a receipt")
+
+
+@main.command()
 @click.argument("name")
 @click.pass_obj
 def rejoin(stack: Stack, name: str) -> None:

@@ -146,6 +146,11 @@ class Failover:
 
         def received(cursor: Any) -> str:
             row = slave_status(cursor)
+            if row.get("Using_Gtid") == "No":
+                raise StackError(
+                    f"{node} follows by position since a release that broke off: CHANGE MASTER TO "
+                    "MASTER_USE_GTID = slave_pos, once it has applied all, and again"
+                )
             if row.get("Slave_SQL_Running") == "No":
                 cursor.execute("START SLAVE SQL_THREAD")
             return str(row.get("Gtid_IO_Pos", ""))

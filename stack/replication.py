@@ -15,6 +15,12 @@ from stack.state import State
 
 REPLICATION_S: Final = 20.0
 POLL_S: Final = 0.05
+STALLED_S: Final = 3.0  # a commit that waits so long for what a replica has: its receipt is lost
+APPLY_S: Final = 2
+WAITS: Final = (
+    "SELECT COALESCE(MAX(TIME_MS), 0) / 1000 AS waits_s FROM information_schema.PROCESSLIST "
+    "WHERE STATE = 'Waiting for semi-sync ACK from slave'"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +35,13 @@ class ReplicationStatus:
     error: str
     primary_gtid: str
     replica_gtid: str  # of the replica that has applied least
+    waits_s: float  # how long the oldest commit has waited for a receipt; 0 when none waits
+    received: bool  # a replica has all that the primary has written
+
+    @property
+    def stalled(self) -> bool:
+        """Whether commits wait for a receipt that was lost: nobody will give it any more (docs/adr/0044)."""
+        return self.received and self.waits_s >= STALLED_S
 
 
 def join(folder: RunFolder, state: State) -> None:
@@ -39,7 +52,8 @@ def join(folder: RunFolder, state: State) -> None:
     for node in state.replicas:
         with root(folder, state, node) as cursor:
             row = slave_status(cursor)
-            if not row or row["Master_Port"] != state.ports[state.primary] or row["Slave_SQL_Running"] != "Yes":
+            same = row and row["Master_Port"] == state.ports[state.primary] and row["Using_Gtid"] == "Slave_Pos"
+            if not same or row["Slave_SQL_Running"] != "Yes":
                 follow(cursor, state)
     wait_joined(folder, state)
 
@@ -85,6 +99,7 @@ def replication(folder: RunFolder, state: State) -> ReplicationStatus:
     positions: list[str] = []
     try:
         with root(folder, state, state.primary) as cursor:
+            waits_s = _waits_s(cursor)
             primary = variables(cursor, "STATUS", "rpl_semi_sync_master%")
             primary |= variables(cursor, "VARIABLES", "rpl_semi_sync_master%")
             primary |= variables(cursor, "VARIABLES", "gtid_binlog_pos")
@@ -105,4 +120,73 @@ def replication(folder: RunFolder, state: State) -> ReplicationStatus:
         error="; ".join(filter(None, (row.get("Last_IO_Error") or row.get("Last_SQL_Error") for row in rows))),
         primary_gtid=primary["gtid_binlog_pos"],
         replica_gtid=min(positions, key=sequence, default=""),
+        waits_s=waits_s,
+        received=any(sequence(position) >= sequence(primary["gtid_binlog_pos"]) for position in positions),
     )
+
+
+def release(folder: RunFolder, state: State) -> str | None:
+    """Makes good a receipt that was lost: a replica that has everything says so. Returns its name; None: no stall.
+
+    Only a position gives a receipt anew: a replica that connects by GTID reports none. So it connects by file and
+    position once, after two proofs by GTID: it has applied all that the primary has written, and the position is the
+    end of just that. Raises StackError when no replica can prove it, and then nothing is released.
+    """
+    try:
+        with root(folder, state, state.primary, read_s=int(REPLICATION_S)) as primary:
+            if _waits_s(primary) < STALLED_S:
+                return None
+            wanted = variables(primary, "VARIABLES", "gtid_binlog_pos")["gtid_binlog_pos"]
+            for node in state.replicas:
+                with root(folder, state, node, read_s=int(REPLICATION_S)) as cursor:
+                    cursor.execute("STOP SLAVE")
+                    try:
+                        if _report(primary, cursor, wanted):
+                            return node
+                    finally:
+                        follow(cursor, state)
+    except (pymysql.err.MySQLError, OSError) as error:
+        raise StackError(f"a database node does not answer: {error}") from error
+    raise StackError(f"no replica has all of {wanted}, so nothing was released; bring one back first")
+
+
+def _report(primary: pymysql.cursors.DictCursor, cursor: pymysql.cursors.DictCursor, wanted: str) -> bool:
+    """Lets a stopped replica report its position, until no commit waits for `wanted`; tells whether it could."""
+    row = slave_status(cursor)
+    place = (row["Relay_Master_Log_File"], row["Exec_Master_Log_Pos"])
+    primary.execute("SELECT BINLOG_GTID_POS(%s, %s) AS gtid", place)
+    (there,) = primary.fetchall()
+    if not there["gtid"] == variables(cursor, "VARIABLES", "gtid_slave_pos")["gtid_slave_pos"] == wanted:
+        return False
+    cursor.execute("CHANGE MASTER TO MASTER_LOG_FILE = %s, MASTER_LOG_POS = %s, MASTER_USE_GTID = no", place)
+    cursor.execute("START SLAVE")
+    deadline = time.monotonic() + REPLICATION_S
+    released = False
+    while not released and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+        released = (
+            not _waits_s(primary) or variables(primary, "VARIABLES", "gtid_binlog_pos")["gtid_binlog_pos"] != wanted
+        )
+    # what it has received meanwhile it may have given receipts for: it is applied before `follow` drops it
+    deadline = time.monotonic() + REPLICATION_S
+    while time.monotonic() < deadline:
+        cursor.execute("STOP SLAVE IO_THREAD")
+        row = slave_status(cursor)
+        cursor.execute("SELECT MASTER_POS_WAIT(%s, %s, %s) AS events", (*_read(row), APPLY_S))
+        (waited,) = cursor.fetchall()
+        if waited["events"] is not None and waited["events"] >= 0:
+            break
+        cursor.execute("START SLAVE")  # half a transaction: the rest of it
+    return released
+
+
+def _read(row: dict[str, Any]) -> tuple[str, int]:
+    """Up to where a replica has received."""
+    return row["Master_Log_File"], row["Read_Master_Log_Pos"]
+
+
+def _waits_s(cursor: pymysql.cursors.DictCursor) -> float:
+    """How long the oldest commit of a primary has waited for a receipt."""
+    cursor.execute(WAITS)
+    (row,) = cursor.fetchall()
+    return float(row["waits_s"])

@@ -70,7 +70,9 @@ class Report:
     @property
     def healthy(self) -> bool:
         """Whether every process is well and, where there is a database, replication runs as it must."""
-        joined = self.replication is None or (self.replication.running and self.replication.semi_sync)
+        joined = self.replication is None or (
+            self.replication.running and self.replication.semi_sync and not self.replication.stalled
+        )
         has_database = any(row.name in NODES for row in self.processes)
         return (
             bool(self.processes)
@@ -152,9 +154,10 @@ def _replication_text(status: ReplicationStatus) -> str:
     semi_sync = "[green]ON[/]" if status.semi_sync else "[red]OFF[/]"
     running = "[green]running[/]" if status.running else f"[red]stopped[/] {status.error}"
     lag = "unknown" if status.lag_s is None else f"{status.lag_s} s"
+    stalled = f"\n[red]commits stand still for {status.waits_s:.0f} s[/], a receipt was lost: python -m stack release"
     return (
         f"replication {running}, semi-sync {semi_sync} ({status.wait_point}, replicas: {status.replicas}), lag {lag}, "
-        f"GTID {status.primary_gtid or '-'} → {status.replica_gtid or '-'}"
+        f"GTID {status.primary_gtid or '-'} → {status.replica_gtid or '-'}{stalled if status.stalled else ''}"
     )
 
 

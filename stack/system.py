@@ -21,7 +21,7 @@ from stack.failover import Failover
 from stack.health import HEALTHY_S, Together, Waiter
 from stack.options import DEFAULT_RUN_DIR, RunFolder, StackError, StackOptions
 from stack.progress import Progress, Silent
-from stack.replication import ReplicationStatus, join, replication
+from stack.replication import ReplicationStatus, join, release, replication
 from stack.restore import Restored, Restorer, require_whole
 from stack.state import NODES, State
 from stack.supervision import ProcessState, Program, Supervisor
@@ -335,6 +335,11 @@ class Stack(Addresses):
     def replication(self) -> ReplicationStatus:
         """How the databases stand to each other."""
         return replication(self.folder, self.state)
+
+    def release(self) -> str | None:
+        """Releases commits whose receipt was lost; see stack/replication.py. Returns the replica that gave it anew."""
+        with self._lock():
+            return release(self.folder, self.state)
 
     def failover(self, *, kill: bool = True, reachable: bool = True) -> str:
         """Fences the primary, promotes the most advanced replica and returns its name; see stack/failover.py.

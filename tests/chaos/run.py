@@ -131,6 +131,7 @@ class Runner:
         result.figures |= {
             "kills": site.kills,
             "failovers": site.failovers,
+            "releases": site.releases,
             "faults": len(self._windows),
             "injecting_s": round(injected_s, 1),
             "whole_s": round(time.monotonic() - began, 1),

@@ -22,12 +22,16 @@ class Seen:
     def __init__(self) -> None:
         self.roles: dict[Address, str] = {}
         self.semi_sync_on: dict[Address, bool] = {}
+        self.stalls_s: dict[Address, float] = {}
 
     def node(self, address: Address, *, role: str, age_s: float | None) -> None:
         self.roles[address] = role
 
     def semi_sync(self, address: Address, on: bool) -> None:
         self.semi_sync_on[address] = on
+
+    def commit_stall(self, address: Address, stall_s: float) -> None:
+        self.stalls_s[address] = stall_s
 
 
 @pytest.fixture

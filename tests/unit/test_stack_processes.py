@@ -114,7 +114,7 @@ def row(name: str, *, healthy: bool = True) -> ProcessRow:
     )
 
 
-def replication(*, semi_sync: bool = True) -> ReplicationStatus:
+def replication(*, semi_sync: bool = True, waits_s: float = 0.0) -> ReplicationStatus:
     return ReplicationStatus(
         semi_sync=semi_sync,
         wait_point="AFTER_SYNC",
@@ -124,6 +124,8 @@ def replication(*, semi_sync: bool = True) -> ReplicationStatus:
         error="",
         primary_gtid="0-1-5",
         replica_gtid="0-1-5",
+        waits_s=waits_s,
+        received=True,
     )
 
 
@@ -136,6 +138,7 @@ def replication(*, semi_sync: bool = True) -> ReplicationStatus:
         (Report(run_dir="/r", processes=[row("mysql-1")], replication=None, figures=[]), False),
         (Report(run_dir="/r", processes=[row("mysql-1")], replication=replication(), figures=[]), True),
         (Report(run_dir="/r", processes=[row("mysql-1")], replication=replication(semi_sync=False), figures=[]), False),
+        (Report(run_dir="/r", processes=[row("mysql-1")], replication=replication(waits_s=3.5), figures=[]), False),
     ],
 )
 def test_well_means_every_process_and_lossless_replication(report: Report, healthy: bool) -> None:

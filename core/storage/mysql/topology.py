@@ -39,7 +39,7 @@ PROBE_TIMEOUT_MS: Final = 1_000
 PROBE_TIMEOUTS_MAX: Final = 3  # in a row, before a node that still accepts connections counts as away
 
 _FLAVOUR = "SELECT VERSION()"
-_SEMI_SYNC = "SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_%\\_status'"
+_SEMI_SYNC = "SHOW GLOBAL STATUS WHERE Variable_name REGEXP '^Rpl_semi_sync_.*_(status|wait_sessions)$'"
 
 
 class Role(enum.StrEnum):
@@ -63,6 +63,9 @@ class TopologyMetrics(Protocol):
 
     def semi_sync(self, address: Address, on: bool) -> None:
         """Whether the primary waits for a replica before it answers a commit (P1)."""
+
+    def commit_stall(self, address: Address, stall_s: float) -> None:
+        """How long a commit has been waiting for a receipt while no other one gets through; 0 where none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ class _Watched:
     epoch: int = 0
     fresh_at: float = float("-inf")
     position: _Position | None = None  # the primary's, when the last look began
+    stalled_at: float | None = None  # since when a commit waits for a receipt and the position stands still
     timeouts: int = 0
     connection: aiomysql.Connection | None = None
     flavour: _Flavour | None = None
@@ -238,6 +242,9 @@ class Topology:
             return Role.FENCED
         status = await rows(connection, _SEMI_SYNC)
         on = any(value == "ON" for name, value in status if "slave" not in name and "replica" not in name)
+        waits = any(int(value) > 0 for name, value in status if name.endswith("_wait_sessions"))
+        stands = waits and gtid == self._position.gtid
+        watched.stalled_at = (watched.stalled_at or self._position.began_at) if stands else None
         if self._metrics is not None:
             self._metrics.semi_sync(watched.node.address, on)
         if not on and self._settings.durability == "strict":
@@ -283,6 +290,8 @@ class Topology:
         if self._metrics is not None:
             age_s = self._clock() - watched.fresh_at if role is Role.REPLICA else None
             self._metrics.node(watched.node.address, role=role, age_s=age_s)
+            stalled_at = watched.stalled_at if role is Role.PRIMARY else None
+            self._metrics.commit_stall(watched.node.address, self._clock() - stalled_at if stalled_at else 0.0)
 
     def _turn(self, watched: _Watched, role: Role) -> None:
         """Gives a node another role and drops its pools: what it has under way there ends, with unknown outcome."""

@@ -6,7 +6,7 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
@@ -31,6 +31,7 @@ class Site:
     quick: bool = False
     kills: int = 0
     failovers: int = 0
+    releases: int = 0  # of commits whose receipt was lost
     notes: list[str] = field(default_factory=list)
 
     def kill(self, name: str) -> None:
@@ -81,7 +82,16 @@ class Site:
         deadline = time.monotonic() + HEALTHY_S
         for name in self.stack.status():
             self.stack.wait_healthy(name, timeout_s=max(1.0, deadline - time.monotonic()))
-        while not self._follow():
+        position = ""
+        while True:
+            if self._follow():
+                status = self.stack.replication()
+                if not status.waits_s or position not in ("", status.primary_gtid):
+                    return  # no commit waits, or others get through
+                position = status.primary_gtid
+                if status.stalled:  # as an operator would: docs/runbooks.md
+                    with suppress(StackError):
+                        self.releases += self.stack.release() is not None
             if time.monotonic() > deadline:
                 raise StackError(f"replication does not come back: {self.stack.replication()}")
             time.sleep(0.1)
