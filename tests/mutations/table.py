@@ -153,8 +153,8 @@ MUTATIONS: Final = (
         "P5",
         "a Redis that came back is never asked again",
         "core/storage/redis/link.py",
-        "            except (RedisError, OSError, TimeoutError):\n                continue",
-        "            except (RedisError, OSError, TimeoutError):\n                return",
+        "            except AWAY:\n                continue",
+        "            except AWAY:\n                return",
         ("tests/integration/test_redis_away.py",),
     ),
     Mutation(
