@@ -38,13 +38,18 @@ def withdraw(
     """Set aside the numbers of invoices that a restore has lost (docs/backup.md).
 
     FILE has one in each line, as JSON with a `number` or as 20 digits. What the database has an invoice of is left
-    alone; behind the rest of each range issuing goes on.
+    alone; behind the rest of each range issuing goes on. Segments that cannot be read are named: their numbers must
+    come from a list.
     """
     lost = {int(number) for path in lists for number in read_numbers(path)}
-    done = run(_withdraw(settings, lost, archived=archived, margin=margin, dry_run=dry_run))
+    unreadable: list[str] = []
+    done = run(_withdraw(settings, lost, unreadable, archived=archived, margin=margin, dry_run=dry_run))
     if as_json:
-        print_json({"withdrawn": [{"first": f"{first:020d}", "last": f"{last:020d}"} for first, last in done]})
+        withdrawn = [{"first": f"{first:020d}", "last": f"{last:020d}"} for first, last in done]
+        print_json({"withdrawn": withdrawn, "unreadable": unreadable})
         return
+    for key in unreadable:
+        click.echo(f"cannot be read, its numbers are unknown: {key}", err=True)
     for first, last in done:
         click.echo(f"{first:020d} to {last:020d}: {last - first + 1} numbers")
     total = sum(last - first + 1 for first, last in done)
@@ -64,13 +69,13 @@ def read_numbers(path: Path) -> Iterable[str]:
 
 
 async def _withdraw(
-    settings: Settings, lost: set[int], *, archived: bool, margin: int, dry_run: bool
+    settings: Settings, lost: set[int], unreadable: list[str], *, archived: bool, margin: int, dry_run: bool
 ) -> list[tuple[int, int]]:
     """Sets aside in one transaction; returns the first and last of each run of numbers."""
     async with open_nodes(settings) as nodes:
         if archived:
             async with open_s3(settings.object_store) as objects:
-                async for number in _strays(nodes.primary, objects):
+                async for number in _strays(nodes.primary, objects, unreadable):
                     lost.add(number)
         async with nodes.primary.connection() as connection:
             await nodes.primary.begin(connection)
@@ -85,8 +90,11 @@ async def _withdraw(
     return [(item.first, item.last) for item in made]
 
 
-async def _strays(primary: Primary, objects: ObjectStore) -> AsyncIterator[int]:
-    """Yields the numbers in segments that no row knows of; one segment is in memory at a time."""
+async def _strays(primary: Primary, objects: ObjectStore, unreadable: list[str]) -> AsyncIterator[int]:
+    """Yields the numbers in segments that no row knows of; one segment is in memory at a time.
+
+    The keys of those that are no segments are added to `unreadable`.
+    """
     recorded = {row[0] for row in await primary.rows(RECORDED)}
     async for key in objects.keys("segments/"):
         size = None if key in recorded else await objects.size(key)
@@ -95,8 +103,9 @@ async def _strays(primary: Primary, objects: ObjectStore) -> AsyncIterator[int]:
         data = await objects.read(key, start=0, length=size)
         try:
             numbers = await asyncio.to_thread(_numbers, data)
-        except SegmentCorrupt as error:
-            fail(f"{key}: {error}")
+        except SegmentCorrupt:
+            unreadable.append(key)
+            continue
         for number in numbers:
             yield number
 

@@ -64,7 +64,7 @@ async def working(
 ) -> AsyncIterator[Callable[[asyncio.Event], Awaitable[None]]]:
     """Opens everything and yields what runs all jobs until its event is set; needs no store to be there yet."""
     registry = CollectorRegistry()
-    metrics = WorkerMetrics(registry)
+    metrics, deliveries = WorkerMetrics(registry), DeliveryMetrics(registry)  # before anybody can read them
     async with AsyncExitStack() as stack:
         served, thread = start_http_server(metrics_port, addr="127.0.0.1", registry=registry)
         stack.callback(thread.join)
@@ -90,7 +90,7 @@ async def working(
             ),
             LagJob(outbox=outbox, metrics=metrics, interval_ms=LAG_INTERVAL_MS, now_us=now_us),
             CollectJob(collector=MySQLCollector(primary=topology.primary)),
-            *_delivery_jobs(settings, topology, objects, DeliveryMetrics(registry), stack, slot=slot),
+            *_delivery_jobs(settings, topology, objects, deliveries, stack, slot=slot),
         ]
         jobs += _red_letter_jobs(settings, topology, stack)
         loop = Loop(stop_grace_ms=STOP_GRACE_MS, chance=random.random, failed=metrics.failed)

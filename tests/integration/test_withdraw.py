@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,11 +17,12 @@ from tests.support.issuing import TestSeller
 
 RANGES = "SELECT first_number, size, used, kind FROM number_ranges ORDER BY first_number"
 LOST = "26990000000000000007"
+GARBAGE = "segments/garbage.parquet"
 
 
 @pytest.fixture
 async def stores(data_stores: Stack, tmp_path: Path) -> AsyncIterator[OwnStores]:
-    async with own_stores(data_stores, tmp_path) as opened:
+    async with own_stores(data_stores, tmp_path, own_bucket=True) as opened:
         yield opened
 
 
@@ -43,6 +45,7 @@ async def test_numbers_of_lists_and_of_forgotten_segments(stores: OwnStores, tmp
         "UPDATE number_ranges SET used = 1",
     ):
         await stores.admin.write(sql)
+    await stores.objects.put(GARBAGE, b"no segment", retain_until_us=time.time_ns() // 1_000 + 60_000_000)
     listed = tmp_path / "lost.jsonl"
     listed.write_text(json.dumps({"number": LOST, "request_id": "r"}) + f"\n{LOST}\n")
 
@@ -50,7 +53,7 @@ async def test_numbers_of_lists_and_of_forgotten_segments(stores: OwnStores, tmp
     assert looked.code == 0, looked.stderr
     serial = int(first)
     wanted = [{"first": f"{serial + 1:020d}", "last": f"{serial + 2:020d}"}, {"first": LOST, "last": LOST}]
-    assert json.loads(looked.stdout)["withdrawn"] == wanted
+    assert json.loads(looked.stdout) == {"withdrawn": wanted, "unreadable": [GARBAGE]}
     assert len(await stores.primary.rows(RANGES)) == 1
     done = await billow_admin(stores.config, "range", "withdraw", "--archived", str(listed))
     assert (done.code, done.stdout.splitlines()[-1]) == (0, "3 numbers are set aside"), done.stderr
@@ -62,6 +65,7 @@ async def test_numbers_of_lists_and_of_forgotten_segments(stores: OwnStores, tmp
     ]
     again = await billow_admin(stores.config, "range", "withdraw", "--archived", str(listed))
     assert again.stdout == "0 numbers are set aside\n"
+    assert GARBAGE in again.stderr
     assert await numbers(stores, seller, 2) == [f"{serial + 3:020d}", f"{serial + 4:020d}"]
     ranges = next(report for report in (await audited(stores)).reports if report.name == "numbers have no gap")
     assert (ranges.findings, ranges.notes) == (0, ["3 numbers were set aside by a restore and are never issued"])

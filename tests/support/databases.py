@@ -19,7 +19,7 @@ from core.storage.mysql.issuing import MySQLIssuingStore
 from core.storage.mysql.outbox import MySQLOutboxStore
 from core.storage.mysql.pool import Node, Primary
 from core.storage.objects.s3 import S3ObjectStore, open_s3
-from stack import Stack
+from stack import Stack, seaweed
 from stack.mariadb import root
 from tests.support.issuing import TestIssuer
 
@@ -42,12 +42,19 @@ class OwnStores:
 
 
 @asynccontextmanager
-async def own_stores(stack: Stack, folder: Path, **worker: int) -> AsyncIterator[OwnStores]:
-    """Creates a database and opens everything; `worker` are settings of that table. Drops the database at the end."""
+async def own_stores(
+    stack: Stack, folder: Path, *, own_bucket: bool = False, **worker: int
+) -> AsyncIterator[OwnStores]:
+    """Creates a database and opens everything; `worker` are settings of that table. Drops the database at the end.
+
+    The bucket is everybody's, with what the tests before have left there, unless `own_bucket` is wanted.
+    """
     with _database(stack) as name:
         config = folder / f"{name}.toml"
         text = stack.config_path.read_text().replace('database = "billow"', f'database = "{name}"')
         text = text.replace(f'{stack.redis_url}"', f'{_own_redis(stack)}"')
+        if own_bucket:
+            text = _with_bucket(stack, text, name.replace("_", "-"))
         lines = "\n".join(f"{key} = {value}" for key, value in worker.items())
         config.write_text(text.replace("[worker]", f"[worker]\n{lines}"))
         settings = load(config)
@@ -73,6 +80,19 @@ async def own_stores(stack: Stack, folder: Path, **worker: int) -> AsyncIterator
                 outbox=MySQLOutboxStore(primary=lambda: primary),
                 objects=await opened.enter_async_context(open_s3(settings.object_store)),
             )
+
+
+def _with_bucket(stack: Stack, text: str, name: str) -> str:
+    """Creates a bucket, and returns the settings with it: only the administrator may use it."""
+    seaweed.admin_client(stack.state).create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    secrets = stack.state.secrets
+    for setting, before, after in (
+        ("bucket", seaweed.BUCKET, name),
+        ("access_key", seaweed.ACCESS_KEY, seaweed.ADMIN_ACCESS_KEY),
+        ("secret_key", secrets["s3_app"], secrets["s3_admin"]),
+    ):
+        text = text.replace(f'{setting} = "{before}"', f'{setting} = "{after}"')
+    return text
 
 
 def _own_redis(stack: Stack) -> str:

@@ -51,6 +51,13 @@ def renamed(invoice: invoice_pb2.Invoice) -> None:
     invoice.buyer.name = "另一家公司"
 
 
+async def test_a_document_without_a_canonical_form_is_not_ours_byte_for_byte(subject: Inspecting) -> None:
+    content = subject.document("xml").replace(b"<EInvoice", b'<EInvoice xmlns:h="relative/uri"', 1)
+    found = await subject.inspect(content, OWNER)
+    assert found.verdict is Verdict.ALTERED
+    assert [difference.path for difference in found.differences] == ["document"]
+
+
 @pytest.mark.parametrize("name", FORMATS)
 async def test_what_we_give_out_is_genuine(subject: Inspecting, name: str) -> None:
     for caller in (None, STRANGER, OWNER):

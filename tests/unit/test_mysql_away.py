@@ -11,7 +11,7 @@ import pytest
 from core.storage.mysql.pool import is_away
 
 
-def test_a_connection_that_is_reset_as_soon_as_it_is_made_counts_as_away() -> None:
+async def test_a_connection_that_is_reset_as_soon_as_it_is_made_counts_as_away() -> None:
     closed = SimpleNamespace(pause_reading=lambda: None, get_extra_info=lambda name, default=None: default)
     connection = aiomysql.Connection()
     connection._writer = SimpleNamespace(transport=closed)
