@@ -19,7 +19,7 @@ class Failover(Fault):
     quick_hold_s = (0.5, 1.0)
     target_s = 10.0
 
-    def __init__(self, name: str, *, kill: bool, reachable: bool, frozen: bool = False, weight: int = 4) -> None:
+    def __init__(self, name: str, *, kill: bool, reachable: bool, frozen: bool = False, weight: int = 8) -> None:
         self.name = name
         self.weight = weight
         self._kill = kill
@@ -49,7 +49,7 @@ class Failover(Fault):
 def faults() -> Iterable[Fault]:
     """One of each."""
     return (
-        Failover("primary killed, failover", kill=True, reachable=True, weight=8),
+        Failover("primary killed, failover", kill=True, reachable=True, weight=16),
         Failover("primary told to stop, failover", kill=False, reachable=True),
         Failover("primary cut off, failover", kill=False, reachable=False),
         Failover("primary frozen, failover, zombie", kill=False, reachable=False, frozen=True),
