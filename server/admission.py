@@ -140,6 +140,13 @@ class Admission:
         its share, when the deadline may be over before they are done, or when the lane's delay has stayed and is this
         tenant's, too.
         """
+        self.require_room(items, tenant_key=tenant_key, deadline_s=deadline_s)
+        self.items += items
+        self._of_tenant[tenant_key] = self._of_tenant.get(tenant_key, 0) + items
+        return Place(self, tenant_key, items, deadline_s)
+
+    def require_room(self, items: int, *, tenant_key: int, deadline_s: float | None) -> None:
+        """Raises what `admit` would raise, and takes nothing."""
         now_s = self.clock()
         if not self.items:
             self._moved_s = now_s
@@ -150,9 +157,6 @@ class Admission:
             words = f"{self.items} invoices are waiting already; these would wait {wait_s:.1f} s ({why})"
             delay_ms = retry_delay_ms(wait_s, self._draw)
             raise BillowError(Reason.OVERLOADED, words, metadata={"lane": self.lane}, retry_delay_ms=delay_ms)
-        self.items += items
-        self._of_tenant[tenant_key] = self._of_tenant.get(tenant_key, 0) + items
-        return Place(self, tenant_key, items, deadline_s)
 
     def _wait_of(self, items: int, tenant_key: int) -> float:
         """How long these items of a tenant would wait: those of others go before them in turn only.

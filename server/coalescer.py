@@ -106,10 +106,18 @@ class Lane:
         `deadline_s`: until when their caller waits, on the clock of the admission. Raises OVERLOADED with a retry
         delay and the lane's name when it does not take them (server/admission.py), SHUTTING_DOWN once it is closed.
         """
-        if self._closed:
-            raise BillowError(Reason.SHUTTING_DOWN, "this server is stopping", retry_delay_ms=retry_delay_ms(0))
+        self._require_open()
         self._used_at_s = asyncio.get_running_loop().time()
         return self._admission.admit(items, tenant_key=tenant_key, deadline_s=deadline_s)
+
+    def require_room(self, *, tenant_key: int = 0, deadline_s: float | None = None) -> None:
+        """Raises what `admit` would raise for a single item, and takes nothing; no I/O."""
+        self._require_open()
+        self._admission.require_room(1, tenant_key=tenant_key, deadline_s=deadline_s)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise BillowError(Reason.SHUTTING_DOWN, "this server is stopping", retry_delay_ms=retry_delay_ms(0))
 
     async def issue(self, drafts: Sequence[Draft], place: Place | None = None) -> list[Answer]:
         """Issues the drafts with whatever else is waiting; answers in their order.
@@ -122,8 +130,8 @@ class Lane:
             return []
         if place is None:
             place = self.admit(len(drafts))
-        elif self._closed:
-            raise BillowError(Reason.SHUTTING_DOWN, "this server is stopping", retry_delay_ms=retry_delay_ms(0))
+        else:
+            self._require_open()
         place.items -= len(drafts)
         group = _Group(drafts, asyncio.get_running_loop().create_future(), place)
         self._metrics.queued(self.name, self._admission.items)

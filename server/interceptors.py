@@ -32,6 +32,7 @@ AUTHORIZATION = "authorization"
 REQUEST_ID = "x-request-id"  # set by Envoy
 # set by Envoy when it verified a token; callers' own are removed there
 EDGE_SECRET, EDGE_TENANT, EDGE_SCOPES = "x-billow-edge", "x-billow-tenant", "x-billow-scopes"
+FULL = "x-billow-full"  # on the refusal of a call that any other like it would get, too: the edge may repeat it
 STATUS_DETAILS = "grpc-status-details-bin"
 REQUEST_ID_CHARS_MAX = 64
 
@@ -119,7 +120,12 @@ class Guard:
     def handlers(
         self, service: ServiceDescriptor, implementation: object, access: Mapping[str, Access]
     ) -> grpc.GenericRpcHandler:
-        """Returns the handler of a service; every method needs an entry in `access` (KeyError without)."""
+        """Returns the handler of a service; every method needs an entry in `access` (KeyError without).
+
+        The implementation's `before_parsing`, where it has one, says by the name of a unary method what may raise once
+        the caller is known, so that a message that is refused anyway is not parsed.
+        """
+        before: Mapping[str, Callable[[Call], None]] = getattr(implementation, "before_parsing", {})
         built: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         for method in service.methods:
             target = getattr(implementation, method.name)
@@ -133,12 +139,16 @@ class Guard:
                 )
             else:
                 built[method.name] = grpc.unary_unary_rpc_method_handler(
-                    self._unary(method, target, access[method.name])
+                    self._unary(method, target, access[method.name], before.get(method.name))
                 )
         return grpc.method_handlers_generic_handler(service.full_name, built)
 
     def _unary(
-        self, method: MethodDescriptor, target: Callable[[Any, Call], Awaitable[Message]], access: Access
+        self,
+        method: MethodDescriptor,
+        target: Callable[[Any, Call], Awaitable[Message]],
+        access: Access,
+        before_parsing: Callable[[Call], None] | None,
     ) -> Callable[[bytes, Any], Awaitable[bytes]]:
         parse = message_factory.GetMessageClass(method.input_type).FromString
         note = self._metrics.call(method.full_name)
@@ -148,14 +158,18 @@ class Guard:
         async def handle(raw: bytes, context: Any) -> bytes:
             began = time.perf_counter()
             call = None
+            parsing = False
             try:
                 call = await call_of(context, access)
+                if before_parsing is not None:
+                    before_parsing(call)
+                parsing = True
                 request = _parsed(parse, raw)
                 if rate is not None and call.key is not None:
                     rate.take(call.key.tenant_key, _items(request))
                 response = (await target(request, call)).SerializeToString()
             except Exception as error:  # noqa: BLE001 (the border: every error becomes a status)
-                await _fail(error, call, context, _Running(method.full_name, note, began))
+                await _fail(error, call, context, _Running(method.full_name, note, began), unparsed=not parsing)
             note("OK", time.perf_counter() - began)
             return response
 
@@ -274,8 +288,10 @@ class _Running(NamedTuple):
     began: float
 
 
-async def _fail(error: Exception, call: Call | None, context: Any, running: _Running) -> NoReturn:
-    """Ends a call with the status of an error."""
+async def _fail(
+    error: Exception, call: Call | None, context: Any, running: _Running, *, unparsed: bool = False
+) -> NoReturn:
+    """Ends a call with the status of an error; `unparsed`: whatever its message says, its caller would get the same."""
     request_id = call.request_id if call is not None else uuid.uuid4().hex
     if isinstance(error, TimeoutError):
         words = "the work did not end in time; it may have been done: repeat it with the same request id"
@@ -288,6 +304,11 @@ async def _fail(error: Exception, call: Call | None, context: Any, running: _Run
     status = errors.status(error, request_id)
     code = _STATUS_CODES[status.code]
     running.note(code.name, time.perf_counter() - running.began)
-    trailing = ((STATUS_DETAILS, status.SerializeToString()), (REQUEST_ID, request_id))
-    await context.abort(code, status.message, trailing)
+    trailing: list[tuple[str, str | bytes]] = [
+        (STATUS_DETAILS, status.SerializeToString()),
+        (REQUEST_ID, request_id),
+    ]
+    if unparsed and call is not None and error.reason is Reason.OVERLOADED:
+        trailing.append((FULL, "1"))
+    await context.abort(code, status.message, tuple(trailing))
     raise AssertionError("abort returned")

@@ -15,6 +15,7 @@ from stack.state import State, write
 from stack.supervision import Program
 
 TEMPLATE: Final = CHECKOUT / "envoy" / "billow.yaml"
+REFUSALS: Final = CHECKOUT / "envoy" / "refusals.lua"
 DESCRIPTOR: Final = CHECKOUT / "envoy" / "billow.binpb"
 CLUSTER: Final = "billow"
 WEB_CLUSTER: Final = "web"
@@ -37,6 +38,7 @@ def render(folder: RunFolder, state: State) -> str:
         port=state.ports["envoy"],
         admin_port=state.ports["envoy-admin"],
         descriptor=json.dumps(str(DESCRIPTOR)),
+        refusals=json.dumps(str(REFUSALS)),
         endpoints_file=json.dumps(str(folder.envoy / "endpoints" / "billow.json")),
         web_endpoints_file=json.dumps(str(folder.envoy / "endpoints" / "web.json")),
         cache_folder=json.dumps(str(_cache(folder))),

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import re
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import pytest
 
 from billow.verification.v1 import verification_pb2, verification_pb2_grpc
-from stack import Stack, edge, loopback
+from stack import Stack
+from tests.support.own_edge import own_edge
 from tests.support.platform import admin
 from tests.support.raw_http2 import END_HEADERS, END_STREAM, RawConnection, raw_http2
 
@@ -38,42 +36,11 @@ LIMITS = {
 }
 
 
-def free_port() -> int:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def impatient(text: str, stack: Stack, folder: Path, port: int, admin_port: int) -> str:
-    """The configuration with other ports, its own cache, and short times."""
-    for limit, shorter in LIMITS.items():
-        assert limit in text, limit
-        text = text.replace(limit, shorter)
-    for name, other in (("envoy", port), ("envoy-admin", admin_port)):
-        text = re.sub(rf"port_value: {stack.state.ports[name]}\b", f"port_value: {other}", text)
-    return text.replace(str(stack.folder.envoy / "cache"), str(folder / "cache"))
-
-
 @pytest.fixture(scope="module")
 def port(running_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Where the impatient edge listens."""
-    folder = tmp_path_factory.mktemp("impatient")
-    (folder / "cache").mkdir()
-    chosen, admin_port = free_port(), free_port()
-    config = folder / "envoy.yaml"
-    text = (running_stack.folder.envoy / "envoy.yaml").read_text()
-    config.write_text(impatient(text, running_stack, folder, chosen, admin_port))
-    command = [edge.binary(), "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + WAIT_S
-        while loopback.get(admin_port, "/ready") is None or not healthy(chosen):
-            assert time.monotonic() < deadline, "the edge does not come up"
-            time.sleep(0.1)
+    with own_edge(running_stack, tmp_path_factory.mktemp("impatient"), LIMITS, ready=healthy) as chosen:
         yield chosen
-    finally:
-        process.kill()
-        process.wait()
 
 
 def healthy(port: int) -> bool:

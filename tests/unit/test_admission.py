@@ -190,3 +190,16 @@ def test_retry_delays_grow_with_the_backlog_within_bounds(draw: float, backlog_s
 def test_the_shares_leave_room_for_a_batch_of_a_new_tenant() -> None:
     alone = limits.LANE_ITEMS_MAX * limits.TENANT_FREE_TIMES // (limits.TENANT_FREE_TIMES + 1)
     assert limits.LANE_ITEMS_MAX - alone >= limits.BATCH_ITEMS_MAX
+
+
+def test_room_can_be_asked_for_without_taking_it() -> None:
+    door = Door()
+    door.admission.require_room(1, tenant_key=GREEDY, deadline_s=None)
+    assert door.admission.items == 0
+    door.admit(660)
+    with pytest.raises(BillowError) as refused:
+        door.admission.require_room(21, tenant_key=GREEDY, deadline_s=None)
+    assert refused.value.reason is Reason.OVERLOADED
+    assert refused.value.metadata == {"lane": "bulk"}
+    door.admission.require_room(1, tenant_key=MODEST, deadline_s=None)
+    assert door.admission.items == 660
