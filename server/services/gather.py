@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from core.domain.errors import BillowError, Reason
 
 OVERLOAD_RETRY_MS = 200
-PACE_S_MAX = 0.005
+PACE_S = 0.005
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -19,11 +19,11 @@ class Gather(Generic[Key, Value]):
     """Turns single lookups into batched reads.
 
     What arrives in one turn of the event loop, or while all `reads_max` reads are under way, becomes the next read of
-    at most `items_max` keys. Reads begin at least twice the time apart that the last one took, or PACE_S_MAX: a lone
-    lookup goes at once, and many share what a read costs (docs/adr/0037). The same key is read once a batch. A lookup
-    never joins a read that began before it, so an answer is never older than its question (P7). At most `waiting_max`
-    keys wait; beyond, OVERLOADED. A read that fails fails for those who waited for it only. `read` must end by itself:
-    it has a timeout of its own.
+    at most `items_max` keys. After a read of several keys the next one begins PACE_S after it, after a lone key's twice
+    the time later that it took: a lone lookup goes at once, and many share what a read costs (docs/adr/0037). The same
+    key is read once a batch. A lookup never joins a read that began before it, so an answer is never older than its
+    question (P7). At most `waiting_max` keys wait; beyond, OVERLOADED. A read that fails fails for those who waited for
+    it only. `read` must end by itself: it has a timeout of its own.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Gather(Generic[Key, Value]):
         self._items_max = items_max
         self._waiting_max = waiting_max
         self._reads_left = reads_max
-        self._waiting: dict[Key, asyncio.Future[Value | None]] = {}
+        self._waiting: dict[Key, list[asyncio.Future[Value | None]]] = {}  # a future for each who waits
         self._tasks: set[asyncio.Task[None]] = set()
         self._scheduled = False
         self._pace_s = 0.0
@@ -49,35 +49,41 @@ class Gather(Generic[Key, Value]):
 
         Cancelling one lookup leaves the read and the other lookups alone.
         """
-        return await asyncio.shield(self._enter(key))
+        return await self._enter(key)
 
     async def get_many(self, keys: Sequence[Key]) -> dict[Key, Value]:
         """As `get`, for several keys: those found, by key."""
-        futures = {key: self._enter(key) for key in keys}
-        found: dict[Key, Value] = {}
-        for key, future in futures.items():
-            value = await asyncio.shield(future)
-            if value is not None:
-                found[key] = value
-        return found
+        futures: list[asyncio.Future[Value | None]] = []
+        try:
+            futures.extend(map(self._enter, keys))  # what is entered before a refusal is in there
+        except BillowError:
+            for future in futures:
+                future.cancel()
+            raise
+        values = await asyncio.gather(*futures)
+        return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
 
     def want(self, key: Key) -> bool:
         """Has the key read without waiting for it; tells whether there was room."""
-        if key not in self._waiting and len(self._waiting) >= self._waiting_max:
-            return False
-        self._enter(key)
+        if key not in self._waiting:
+            if len(self._waiting) >= self._waiting_max:
+                return False
+            self._waiting[key] = []
+            self._schedule()
         return True
 
     def _enter(self, key: Key) -> asyncio.Future[Value | None]:
         """Puts a key into the next read."""
-        future = self._waiting.get(key)
-        if future is None:
+        future: asyncio.Future[Value | None] = asyncio.get_running_loop().create_future()
+        waiters = self._waiting.get(key)
+        if waiters is None:
             if len(self._waiting) >= self._waiting_max:
                 words = f"{len(self._waiting)} lookups are waiting already"
                 raise BillowError(Reason.OVERLOADED, words, retry_delay_ms=OVERLOAD_RETRY_MS)
-            future = self._waiting[key] = asyncio.get_running_loop().create_future()
-            future.add_done_callback(_retrieve)
+            self._waiting[key] = [future]
             self._schedule()
+        else:
+            waiters.append(future)
         return future
 
     def _schedule(self) -> None:
@@ -105,24 +111,25 @@ class Gather(Generic[Key, Value]):
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, batch: dict[Key, asyncio.Future[Value | None]]) -> None:
+    async def _run(self, batch: dict[Key, list[asyncio.Future[Value | None]]]) -> None:
         """Reads one batch and resolves everybody who waits for it, whatever happens."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         try:
             values = await self._read(list(batch))
-            for key, future in batch.items():
-                if not future.done():
-                    future.set_result(values.get(key))
+            for key, waiters in batch.items():
+                value = values.get(key)
+                for future in waiters:
+                    if not future.done():
+                        future.set_result(value)
         except Exception as error:  # noqa: BLE001 (handed to those who wait)
-            for future in batch.values():
-                if not future.done():
-                    future.set_exception(error)
+            for future in _open(batch):
+                future.set_exception(error)
         finally:
-            for future in batch.values():
-                future.cancel()  # only those still open: the task itself was cancelled
+            for future in _open(batch):
+                future.cancel()  # the task itself was cancelled
             self._reads_left += 1
-            self._pace_s = min(2 * (loop.time() - began_s), PACE_S_MAX)
+            self._pace_s = PACE_S if len(batch) > 1 else min(2 * (loop.time() - began_s), PACE_S)
             self._not_before_s = max(self._not_before_s, began_s + self._pace_s)
             if self._waiting:
                 self._schedule()
@@ -136,7 +143,6 @@ class Gather(Generic[Key, Value]):
                 await asyncio.sleep(0)  # a read is about to start
 
 
-def _retrieve(future: asyncio.Future[Value | None]) -> None:
-    """Looks at a failure once, so that the loop does not complain when every waiter has gone away."""
-    if not future.cancelled():
-        future.exception()
+def _open(batch: dict[Key, list[asyncio.Future[Value | None]]]) -> list[asyncio.Future[Value | None]]:
+    """The futures of a batch that are not resolved yet."""
+    return [future for waiters in batch.values() for future in waiters if not future.done()]

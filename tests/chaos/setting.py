@@ -14,6 +14,7 @@ from billow.registry.v1 import registry_pb2
 from billow.types.v1 import invoice_pb2
 from stack import Stack
 from tests.chaos.client import PATIENT, PATIENT_TIMEOUTS, Client, Names
+from tests.chaos.faults.proxies import edge_address
 from tests.chaos.ledger import Ledger
 from tests.support.invoices import tax_id
 from tests.support.platform import SCOPES, Tenant, admin, new_tenant
@@ -28,9 +29,9 @@ RED_NUMBERS: Final = 1_000_000
 async def open_clients(stack: Stack, *, seed: int, ledgers: Path) -> AsyncIterator[list[Client]]:
     """Registers everything through the edge, and opens one client with its ledger for each tenant.
 
-    `ledgers`: a folder that is there.
+    The clients call the edge through its proxy. `ledgers`: a folder that is there.
     """
-    address = f"{stack.envoy.host}:{stack.envoy.port}"
+    address = edge_address(stack)
     async with AsyncExitStack() as opened:
         clients = []
         for place in range(TENANTS):

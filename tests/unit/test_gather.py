@@ -32,7 +32,7 @@ class Reads:
 @pytest.fixture(autouse=True)
 def unpaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads may follow each other at once: what is looked at here is their order."""
-    monkeypatch.setattr(module, "PACE_S_MAX", 0.0)
+    monkeypatch.setattr(module, "PACE_S", 0.0)
 
 
 async def turns(count: int = 5) -> None:
@@ -144,7 +144,7 @@ async def test_a_failure_nobody_waits_for_any_more_is_no_complaint() -> None:
 
 
 async def test_reads_keep_a_distance_so_that_many_share_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PACE_S_MAX", 5.0)
+    monkeypatch.setattr(module, "PACE_S", 5.0)
     reads = Reads()
     lookups = gather(reads)
     first = asyncio.create_task(lookups.get(1))
@@ -159,3 +159,33 @@ async def test_reads_keep_a_distance_so_that_many_share_one(monkeypatch: pytest.
     assert reads.batches == [[1], [2, 3]]
     reads.finish(1)
     await asyncio.gather(*others)
+
+
+async def test_after_a_read_of_several_the_next_waits_however_fast_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PACE_S", 0.2)
+    reads = Reads()
+    lookups = gather(reads)
+    tasks = [asyncio.create_task(lookups.get(key)) for key in (1, 2)]
+    await turns()
+    reads.finish(0)
+    await asyncio.gather(*tasks)
+    tasks = [asyncio.create_task(lookups.get(3))]
+    await turns()
+    assert reads.batches == [[1, 2]]
+    tasks.append(asyncio.create_task(lookups.get(4)))
+    while len(reads.gates) < 2:  # noqa: ASYNC110 (nobody tells)
+        await asyncio.sleep(0.01)
+    assert reads.batches == [[1, 2], [3, 4]]
+    reads.finish(1)
+    await asyncio.gather(*tasks)
+
+
+async def test_several_lookups_beyond_the_bound_leave_nobody_waiting() -> None:
+    reads = Reads()
+    lookups = gather(reads, waiting_max=2)
+    with pytest.raises(BillowError) as refused:
+        await lookups.get_many([1, 2, 3])
+    assert refused.value.reason is Reason.OVERLOADED
+    await turns()
+    reads.finish(0)
+    await lookups.close()

@@ -193,10 +193,44 @@ class ToServers(NetworkFault):
         self._opened.close()
 
 
+class ToSource(NetworkFault):
+    """Replicas and the primary do not reach each other: no receipts, so no commits, while all of them are cut off."""
+
+    promises: ClassVar[tuple[str, ...]] = ("P1", "P2", "P3", "P7")
+    parts = frozenset({"mysql"})
+
+    def __init__(self, kind: str) -> None:
+        super().__init__("the primary from its replicas", kind)
+        self.stalls = kind != "delay"
+        self._opened = ExitStack()
+
+    def between(self, site: Site) -> list[Proxy]:
+        found = self._opened.enter_context(proxies.before_primary(site))
+        return found if site.random.random() < 0.5 else found[:1]
+
+    def end(self, site: Site) -> None:
+        super().end(site)
+        self._opened.close()
+
+
+class ToEdge(NetworkFault):
+    """Clients and Envoy do not reach each other."""
+
+    promises: ClassVar[tuple[str, ...]] = ("P1", "P2")
+    parts = frozenset({"envoy", "load"})
+
+    def __init__(self, kind: str) -> None:
+        super().__init__("the edge", kind)
+        self.stalls = kind != "delay"
+
+    def between(self, site: Site) -> list[Proxy]:
+        return [proxies.of(site).edge]
+
+
 def faults() -> Iterable[Fault]:
     """One of each; in the quick run those that hurt most."""
     quick = {ToPrimary: KINDS, ToReplicas: ("black hole",), ToRedis: ("half-close", "black hole")}
-    quick |= {ToStore: ("cut",), ToServers: ("black hole",)}
+    quick |= {ToStore: ("cut",), ToServers: ("black hole",), ToSource: ("cut",), ToEdge: ("answers lost",)}
     for where, kinds in quick.items():
         for kind in KINDS:
             fault = where(kind)

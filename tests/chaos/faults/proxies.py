@@ -1,8 +1,9 @@
-"""The proxies of a run: one before each database node, Redis, the object store and each server (docs/chaos.md).
+"""The proxies of a run: one before each database node, Redis, the object store, Envoy and each server (docs/chaos.md).
 
-Servers, workers and web processes find the first three by the settings file. Envoy goes straight to the servers, and
-through their proxies only while a fault asks for it: the stack writes Envoy's list of servers anew whenever one starts.
-Replication, health checks and the comparison never go through a proxy.
+Servers, workers and web processes find the first three by the settings file, and the clients of the load find Envoy's.
+Envoy goes straight to the servers, and replicas to the primary, and through proxies only while a fault asks for it: the
+stack writes Envoy's list of servers anew whenever one starts, and replication whenever it changes. Health checks and
+the comparison never go through a proxy.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from typing import Any, Final
 
 import psutil
 
-from stack import Stack, StackError, cache, edge
+from stack import Stack, StackError, cache, edge, replication
 from stack.state import write
-from tests.chaos.faults.fault import Site
+from tests.chaos.faults.fault import LONG_S, Site
 from tests.chaos.proxy import Link, Loop, Proxy
 
 PORT: Final = re.compile(r"(?<=@127\.0\.0\.1:)\d+")
@@ -34,6 +35,7 @@ class Proxies:
     nodes: dict[str, Proxy]
     redis: Proxy
     s3: Proxy
+    edge: Proxy
     loop: Loop
 
 
@@ -46,6 +48,12 @@ def of(site: Site) -> Proxies:
     if found is None:
         raise StackError("no proxies stand between the parts of this stack")
     return found
+
+
+def edge_address(stack: Stack) -> str:
+    """Where the clients of the load find Envoy."""
+    found = _OPEN.get(stack.folder.root)
+    return f"127.0.0.1:{found.edge.port}" if found else f"{stack.envoy.host}:{stack.envoy.port}"
 
 
 @contextmanager
@@ -61,7 +69,8 @@ def wire(stack: Stack) -> Iterator[dict[str, dict[str, Any]]]:
             opened.callback(made.close)
             return made
 
-        proxies = Proxies({node: proxy(node) for node in state.nodes}, proxy("redis"), proxy("s3"), loop)
+        nodes = {node: proxy(node) for node in state.nodes}
+        proxies = Proxies(nodes, proxy("redis"), proxy("s3"), proxy("envoy"), loop)
         _OPEN[stack.folder.root] = proxies
         opened.callback(_OPEN.pop, stack.folder.root)
         ports = {node: f"127.0.0.1:{made.port}" for node, made in proxies.nodes.items()}
@@ -91,6 +100,33 @@ def before_servers(site: Site) -> Iterator[list[Proxy]]:
         opened.callback(_point, stack, to=straight, draining=through)
         _point(stack, to=through, draining=straight)
         yield list(made.values())
+
+
+@contextmanager
+def before_primary(site: Site) -> Iterator[list[Proxy]]:
+    """Lets each replica follow the primary through a proxy of its own; in the end they follow it straight again."""
+    stack, loop = site.stack, of(site).loop
+    with ExitStack() as opened:
+        opened.callback(_follow_straight, site)
+        made = []
+        for node in site.replicas():
+            proxy = Proxy(target=stack.state.ports[site.primary], loop=loop)
+            proxy.open()
+            opened.callback(proxy.close)
+            with site.sql(node) as cursor:
+                cursor.execute("STOP SLAVE")
+                cursor.execute("CHANGE MASTER TO MASTER_PORT = %s", (proxy.port,))
+                cursor.execute("START SLAVE")
+            replication.wait_joined(stack.folder, stack.state)
+            made.append(proxy)
+        yield made
+
+
+def _follow_straight(site: Site) -> None:
+    """Lets the replicas follow the primary as the stack has it."""
+    for node in site.replicas():
+        with site.sql(node, read_s=LONG_S) as cursor:
+            replication.follow(cursor, site.stack.state)
 
 
 def _point(stack: Stack, *, to: dict[str, int], draining: dict[str, int]) -> None:
