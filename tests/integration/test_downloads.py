@@ -341,4 +341,8 @@ async def test_without_a_web_process_only_kept_answers_are_given_and_it_comes_ba
         web.stack.start("web-1")
         web.stack.wait_healthy("envoy")
     assert web.stack.pid("web-1") != pid
+    back_by = time.monotonic() + BACK_S
+    while (await web.get(link.url, range="bytes=0-9")).status == 503:  # Envoy may notice only now that it was away
+        assert time.monotonic() < back_by
+        await asyncio.sleep(0.1)
     assert (await web.get(link.url, range="bytes=0-9")).body == content[:10]
