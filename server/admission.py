@@ -145,15 +145,17 @@ class Admission:
         self._of_tenant[tenant_key] = self._of_tenant.get(tenant_key, 0) + items
         return Place(self, tenant_key, items, deadline_s)
 
-    def require_room(self, items: int, *, tenant_key: int, deadline_s: float | None) -> None:
-        """Raises what `admit` would raise, and takes nothing."""
+    def require_room(
+        self, items: int, *, tenant_key: int, deadline_s: float | None, count: Callable[[], int] | None = None
+    ) -> None:
+        """Raises what `admit` would raise, and takes nothing; `count`: how many are refused, where not `items`."""
         now_s = self.clock()
         if not self.items:
             self._moved_s = now_s
         wait_s = self._wait_of(items, tenant_key)
         why = self._refusal(items, tenant_key, deadline_s, now_s, wait_s)
         if why:
-            self.metrics.refused(self.lane, why, items)
+            self.metrics.refused(self.lane, why, count() if count else items)
             words = f"{self.items} invoices are waiting already; these would wait {wait_s:.1f} s ({why})"
             delay_ms = retry_delay_ms(wait_s, self._draw)
             raise BillowError(Reason.OVERLOADED, words, metadata={"lane": self.lane}, retry_delay_ms=delay_ms)

@@ -110,10 +110,13 @@ class Lane:
         self._used_at_s = asyncio.get_running_loop().time()
         return self._admission.admit(items, tenant_key=tenant_key, deadline_s=deadline_s)
 
-    def require_room(self, *, tenant_key: int = 0, deadline_s: float | None = None) -> None:
-        """Raises what `admit` would raise for a single item, and takes nothing; no I/O."""
+    def require_room(self, *, tenant_key: int, deadline_s: float | None, count: Callable[[], int]) -> None:
+        """Raises what `admit` would raise for a single item, and takes nothing; no I/O.
+
+        `count` is asked when it does: how many items are refused with it.
+        """
         self._require_open()
-        self._admission.require_room(1, tenant_key=tenant_key, deadline_s=deadline_s)
+        self._admission.require_room(1, tenant_key=tenant_key, deadline_s=deadline_s, count=count)
 
     def _require_open(self) -> None:
         if self._closed:

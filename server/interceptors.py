@@ -123,9 +123,9 @@ class Guard:
         """Returns the handler of a service; every method needs an entry in `access` (KeyError without).
 
         The implementation's `before_parsing`, where it has one, says by the name of a unary method what may raise once
-        the caller is known, so that a message that is refused anyway is not parsed.
+        the caller is known, so that a message that is refused anyway is not parsed; it is given the message's bytes.
         """
-        before: Mapping[str, Callable[[Call], None]] = getattr(implementation, "before_parsing", {})
+        before: Mapping[str, Callable[[Call, bytes], None]] = getattr(implementation, "before_parsing", {})
         built: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         for method in service.methods:
             target = getattr(implementation, method.name)
@@ -148,7 +148,7 @@ class Guard:
         method: MethodDescriptor,
         target: Callable[[Any, Call], Awaitable[Message]],
         access: Access,
-        before_parsing: Callable[[Call], None] | None,
+        before_parsing: Callable[[Call, bytes], None] | None,
     ) -> Callable[[bytes, Any], Awaitable[bytes]]:
         parse = message_factory.GetMessageClass(method.input_type).FromString
         note = self._metrics.call(method.full_name)
@@ -162,7 +162,7 @@ class Guard:
             try:
                 call = await call_of(context, access)
                 if before_parsing is not None:
-                    before_parsing(call)
+                    before_parsing(call, raw)
                 parsing = True
                 request = _parsed(parse, raw)
                 if rate is not None and call.key is not None:

@@ -21,8 +21,34 @@ from server.convert import errors
 REQUEST_ID_FORM = re.compile(rf"[\x20-\x7e]{{1,{REQUEST_ID_CHARS_MAX}}}", re.ASCII)
 SELLER_PARTS_MAX = 10_000
 
+# of a batch's requests on the wire: their field's number and the wire type of what has a length
+_REQUESTS_TAG = issuance_pb2.BatchIssueInvoicesRequest.DESCRIPTOR.fields_by_name["requests"].number << 3 | 2
+_LENGTH_BITS_MAX = 32  # no message is longer
+
 _seller_parts: dict[Party, bytes] = {}
 _US_PER_S = 1_000_000
+
+
+def count_requests(raw: bytes) -> int:
+    """How many requests a batch holds, by their lengths alone: about a tenth of parsing it. At least 1.
+
+    For counting what is refused; of bytes that are no batch it counts what looks like requests.
+    """
+    position = count = 0
+    end = len(raw)
+    while position < end and raw[position] == _REQUESTS_TAG:
+        position += 1
+        length = shift = 0
+        while position < end and shift < _LENGTH_BITS_MAX:
+            byte = raw[position]
+            position += 1
+            length |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                break
+            shift += 7
+        position += length
+        count += 1
+    return max(count, 1)
 
 
 def request_id_fault(request_id: str) -> Violation | None:

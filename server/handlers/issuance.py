@@ -113,9 +113,13 @@ class IssuanceHandlers(ReadingHandlers):
                     await asyncio.sleep(0)
                 issuance.fill_result(results.add(), answer, request, call.request_id)
 
-    def _require_room(self, call: Call) -> None:
+    def _require_room(self, call: Call, raw: bytes) -> None:
         """Raises OVERLOADED or SHUTTING_DOWN when no batch of this caller would be taken, however small."""
-        self._issuing.require_room_for_batch(tenant_key=call.caller.tenant_key, deadline_s=call.deadline_s)
+        self._issuing.require_room_for_batch(
+            tenant_key=call.caller.tenant_key,
+            deadline_s=call.deadline_s,
+            count=lambda: issuance.count_requests(raw),
+        )
 
     async def _find_sellers(
         self, requests: Sequence[issuance_pb2.IssueInvoiceRequest], call: Call

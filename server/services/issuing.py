@@ -21,8 +21,8 @@ class IssuingLane(Protocol):
         """Takes room for items; raises OVERLOADED or SHUTTING_DOWN."""
         ...
 
-    def require_room(self, *, tenant_key: int, deadline_s: float | None) -> None:
-        """Raises what `admit` would raise for a single item."""
+    def require_room(self, *, tenant_key: int, deadline_s: float | None, count: Callable[[], int]) -> None:
+        """Raises what `admit` would raise for a single item; `count`: how many are refused then."""
         ...
 
     async def issue(self, drafts: Sequence[Draft], place: Place) -> list[Answer]:
@@ -58,9 +58,12 @@ class IssuingService:
         """Takes room for a batch; raises OVERLOADED or SHUTTING_DOWN. No I/O."""
         return self._bulk.admit(items, tenant_key=tenant_key, deadline_s=self._patience(deadline_s))
 
-    def require_room_for_batch(self, *, tenant_key: int, deadline_s: float | None) -> None:
-        """Raises what `room_for_batch` would raise for any batch of this tenant. No I/O."""
-        self._bulk.require_room(tenant_key=tenant_key, deadline_s=self._patience(deadline_s))
+    def require_room_for_batch(self, *, tenant_key: int, deadline_s: float | None, count: Callable[[], int]) -> None:
+        """Raises what `room_for_batch` would raise for any batch of this tenant. No I/O.
+
+        `count` is asked for the size of the batch when it is refused.
+        """
+        self._bulk.require_room(tenant_key=tenant_key, deadline_s=self._patience(deadline_s), count=count)
 
     def _patience(self, deadline_s: float | None) -> float:
         """Until when an answer is waited for: the caller's deadline, or ours when it has none or a later one."""

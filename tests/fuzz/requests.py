@@ -92,6 +92,16 @@ def issue(data: bytes) -> None:
     assert again.request_sha256 == draft.request_sha256
 
 
+def count(data: bytes) -> None:
+    """A batch refused before it is parsed: a count that is never wild, and right of every batch as clients write it."""
+    counted = issuance.count_requests(data)
+    assert 1 <= counted <= max(1, len(data) // 2 + 1)
+    request = parsed(issuance_pb2.BatchIssueInvoicesRequest, data)
+    if request is not None:
+        request.DiscardUnknownFields()
+        assert issuance.count_requests(request.SerializeToString()) == max(1, len(request.requests))
+
+
 @cache
 def _blue() -> Blue:
     invoice = issued_invoice(8)
@@ -232,6 +242,14 @@ def _red_seeds() -> list[bytes]:
     return _messages(*made)
 
 
+def _count_seeds() -> list[bytes]:
+    batches = [issuance_pb2.BatchIssueInvoicesRequest() for _ in range(3)]
+    for items, batch in enumerate(batches):
+        for place in range(items):
+            batch.requests.add(seller_id="s-1", request_id=f"r-{place}", invoice=good_invoice())
+    return _messages(*batches)
+
+
 def _verify_seeds() -> list[bytes]:
     request = verification_pb2.BatchVerifyInvoicesRequest()
     request.checks.add(number=NUMBER, issue_date=20_261_123, gross_total_minor=11_300)
@@ -265,6 +283,7 @@ def _register_seeds() -> list[bytes]:
 
 DECODERS = (
     Decoder("issue", issue, _issue_seeds, message=issuance_pb2.IssueInvoiceRequest),
+    Decoder("count", count, _count_seeds, message=issuance_pb2.BatchIssueInvoicesRequest),
     Decoder("red", red, _red_seeds, message=redletter_pb2.IssueRedInvoiceRequest),
     Decoder("verify", verify, _verify_seeds, message=verification_pb2.BatchVerifyInvoicesRequest),
     Decoder("listing", listing, _listing_seeds, message=issuance_pb2.ListInvoicesRequest),

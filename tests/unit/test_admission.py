@@ -16,9 +16,11 @@ class Metrics:
 
     def __init__(self) -> None:
         self.why: list[str] = []
+        self.items = 0
 
     def refused(self, lane: str, why: str, items: int) -> None:
         self.why.append(why)
+        self.items += items
 
     def dropped(self, lane: str, items: int) -> None: ...
 
@@ -198,7 +200,8 @@ def test_room_can_be_asked_for_without_taking_it() -> None:
     assert door.admission.items == 0
     door.admit(660)
     with pytest.raises(BillowError) as refused:
-        door.admission.require_room(21, tenant_key=GREEDY, deadline_s=None)
+        door.admission.require_room(21, tenant_key=GREEDY, deadline_s=None, count=lambda: 500)
+    assert door.metrics.items == 500
     assert refused.value.reason is Reason.OVERLOADED
     assert refused.value.metadata == {"lane": "bulk"}
     door.admission.require_room(1, tenant_key=MODEST, deadline_s=None)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 import pytest
 
+from billow.issuance.v1 import issuance_pb2
 from core.domain.errors import BillowError, Reason
 from server import bootstrap
 from server.admission import Admission, Place
+from server.convert.issuance import count_requests
 from server.handlers import verification
 from server.handlers.issuance import ACCESS, SERVICE, IssuanceHandlers
 from server.interceptors import FULL, Guard
@@ -30,10 +33,10 @@ class Lane:
     def admit(self, items: int, *, tenant_key: int, deadline_s: float | None) -> Place:
         return self._admission.admit(items, tenant_key=tenant_key, deadline_s=deadline_s)
 
-    def require_room(self, *, tenant_key: int, deadline_s: float | None) -> None:
+    def require_room(self, *, tenant_key: int, deadline_s: float | None, count: Callable[[], int]) -> None:
         if self._closed:
             raise BillowError(Reason.SHUTTING_DOWN, "this server is stopping")
-        self._admission.require_room(1, tenant_key=tenant_key, deadline_s=deadline_s)
+        self._admission.require_room(1, tenant_key=tenant_key, deadline_s=deadline_s, count=count)
 
     async def issue(self, drafts: Any, place: Place) -> list[Any]:
         raise AssertionError("nothing is issued here")
@@ -143,3 +146,17 @@ def test_the_hot_methods_have_lines_of_their_own() -> None:
     assert all(handler.unary_unary is not None for handler in server.lines.values())
     with pytest.raises(ValueError):  # noqa: PT011
         bootstrap._give_lines(as_server, handlers[1:])
+
+
+@pytest.mark.parametrize("items", [1, 2, 100, 1_000])
+def test_what_is_refused_unparsed_is_counted(items: int) -> None:
+    batch = issuance_pb2.BatchIssueInvoicesRequest()
+    for place in range(items):
+        batch.requests.add(request_id="r" * (place % 300))  # of lengths with one and with two bytes
+    assert count_requests(batch.SerializeToString()) == items
+
+
+def test_counting_ends_whatever_the_bytes_say() -> None:
+    assert count_requests(b"") == count_requests(GARBLED) == 1
+    assert count_requests(b"\x0a" + b"\xff" * 1_000_000) == 1
+    assert count_requests(b"\x0a\x00" * 3 + b"\x0a\xff\xff") == 4
