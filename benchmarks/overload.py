@@ -81,7 +81,9 @@ async def measure(bench: Bench) -> Result:
         best_spent = bench.meter.stop()
         await bench.settle()
         bench.progress.tell("modest tenants alone")
+        bench.meter.start()
         alone = await _modest(bench, tenants, plan.best_s)
+        alone_spent = bench.meter.stop()
         offered = OVER_CAPACITY * before["rate"]
         bench.progress.tell(f"{plan.overload_s:.0f} s of {offered:,.0f}/s")
         memory: list[float] = []
@@ -121,6 +123,7 @@ async def measure(bench: Bench) -> Result:
         "beside": beside.report(),
         "issued": issued,  # of all, by the database: what was answered, and what nobody waited for any more
         "cpu_us": spent.us_each(issued, bench.meter.idle),
+        "alone_cpu_us_a_s": alone_spent.us_each(round(plan.best_s), bench.meter.idle),  # 1,000,000 are a core
         "best_cpu_us": best_spent.us_each(before["answered"] * BATCH_ITEMS, bench.meter.idle),
     }
 

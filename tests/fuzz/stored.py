@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import tempfile
 from contextlib import suppress
@@ -72,7 +73,9 @@ def segment(data: bytes) -> None:
 
 @cache
 def _file() -> Path:
-    return Path(tempfile.mkdtemp(prefix="billow-fuzz-")) / "file"
+    folder = tempfile.TemporaryDirectory(prefix="billow-fuzz-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name) / "file"
 
 
 def results(data: bytes) -> None:

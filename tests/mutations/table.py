@@ -334,6 +334,22 @@ MUTATIONS: Final = (
         ("tests/unit/test_red_letter_service.py",),
     ),
     Mutation(
+        "P9",
+        "the edge repeats for all servers what one says that is stopping",
+        "server/interceptors.py",
+        "if unparsed and call is not None and error.reason is Reason.OVERLOADED:",
+        "if unparsed and call is not None:",
+        ("tests/unit/test_guard.py",),
+    ),
+    Mutation(
+        "P9",
+        "the edge refuses callers who wait long as it does those who do not",
+        "envoy/refusals.lua",
+        "if timeout_ms(timeout) <= caller.timeout_ms and math.random()",
+        "if math.random()",
+        ("tests/integration/test_edge_refusals.py",),
+    ),
+    Mutation(
         "P10",
         "a process that slept through a failover issues in the old epoch",
         ISSUING,
