@@ -1,5 +1,5 @@
 -- Refuses for the servers what they would refuse: when a caller brings many more batches than they take, most of it gets
--- the servers' last refusal again, from here, for a fifth of the work (docs/adr/0045). Each thread of Envoy counts alone.
+-- the servers' last refusal again, from here, for a quarter of the work (docs/adr/0045). Each thread of Envoy counts alone.
 local CALLERS_MAX = 10000 -- being refused at once; beyond, all are forgotten
 local HALF_MS = 1000 -- what was counted before counts half
 local FRESH_MS = 1000 -- no refusal for so long: the caller is forgotten

@@ -30,7 +30,7 @@ _US_PER_S = 1_000_000
 
 
 def count_requests(raw: bytes) -> int:
-    """How many requests a batch holds, by their lengths alone: about a tenth of parsing it. At least 1.
+    """How many requests a batch holds, by their lengths alone: 0.16 µs each, a third of parsing it. At least 1.
 
     For counting what is refused; of bytes that are no batch it counts what looks like requests.
     """

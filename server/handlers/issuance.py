@@ -42,7 +42,7 @@ class IssuanceHandlers(ReadingHandlers):
         # call, which needs a dozen turns, would wait for seconds. The tenants' batches in turn: validation is most of
         # the work, so a greedy tenant's would keep the others waiting here
         self._turn = FairTurn(quantum=BATCH_ITEMS_MAX)
-        # parsing is a quarter of what it costs to refuse a batch of 100 (docs/adr/0031)
+        # parsing is a fifth of what it costs a server to refuse a batch of 100 (docs/adr/0045)
         self.before_parsing = {"BatchIssueInvoices": self._require_room}
 
     async def IssueInvoice(  # noqa: N802 (the contract's name)
