@@ -72,7 +72,7 @@ async def _look(mysql: MySQLSettings) -> list[Seen]:
         except BillowError:
             seen.append(Seen(f"{address.host}:{address.port}", -1, writable=False))
         finally:
-            await node.drop()
+            node.drop()
     return seen
 
 
@@ -88,4 +88,4 @@ async def _raise(mysql: MySQLSettings, address: Address) -> int:
             await rows(connection, "UPDATE fencing SET epoch = GREATEST(epoch, %s) + 1", (highest,))
             return int((await rows(connection, "SELECT epoch FROM fencing"))[0][0])
     finally:
-        await node.drop()
+        node.drop()

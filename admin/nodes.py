@@ -44,4 +44,4 @@ async def open_nodes(settings: Settings) -> AsyncIterator[Nodes]:
         yield Nodes(Primary(primary, epoch=epoch), others)
     finally:
         for node in (primary, *others):
-            await node.drop()
+            node.drop()

@@ -124,7 +124,7 @@ class Bench:
     async def close(self) -> None:
         """Gives back the connections."""
         if self._primary is not None:
-            await self._primary.node.drop()
+            self._primary.node.drop()
             self._primary = None
 
     async def settle(self, *, always: bool = False) -> None:

@@ -160,7 +160,7 @@ async def run(stack: Stack) -> dict[str, dict[str, float]]:
     for layout, found in figures.items():
         size = sizes[f"bench_{layout}"] + (sizes["bench_blocks"] if layout == "block" else 0)
         found["disk_bytes"] = round(size / (ROUNDS * BATCHES * ITEMS))
-    await primary.node.drop()
+    primary.node.drop()
     return figures
 
 

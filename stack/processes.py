@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Final
 
 MARK: Final = "BILLOW_STACK_RUN_DIR"  # in the environment of every process of a stack; names its run folder
+FROZEN_S: Final = 1.0
 _PROC: Final = Path("/proc")
+_GONE: Final = frozenset({"Z", ""})  # states (proc(5)); the empty one: no such process
+_STILL: Final = _GONE | {"T", "t"}
 _TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -61,6 +64,20 @@ def end(pids: Iterable[int], *, run_dir: Path, grace_s: float) -> None:
             time.sleep(0.02)
 
 
+def wait_frozen(pid: int, *, within_s: float = FROZEN_S) -> None:
+    """Returns when every thread of a process that was sent SIGSTOP stands still, or the process is gone.
+
+    The signal only asks: a thread in the middle of a system call finishes it. One that waits for a disk may take as
+    long as the disk; after `within_s` nobody waits for it any more.
+    """
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        states = [_state(stat) for stat in (_PROC / str(pid)).glob("task/*/stat")]
+        if all(state in _STILL for state in states):
+            return
+        time.sleep(0.001)
+
+
 def usage(pid: int) -> Usage | None:
     """Returns what a process has used, or None when it is gone."""
     try:
@@ -77,10 +94,15 @@ def usage(pid: int) -> Usage | None:
 
 
 def _is_zombie(pid: int) -> bool:
+    return _state(_PROC / str(pid) / "stat") in _GONE
+
+
+def _state(stat: Path) -> str:
+    """The letter that a stat file of /proc gives as state; empty when the process or thread is gone."""
     try:
-        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return stat.read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return True
+        return ""
 
 
 def _send(pid: int, number: signal.Signals) -> None:

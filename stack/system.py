@@ -297,8 +297,8 @@ class Stack(Addresses):
         return pid
 
     def pause(self, name: str) -> None:
-        """Freezes a process: it keeps its connections and answers nothing."""
-        self.kill(name, signal.SIGSTOP)
+        """Freezes a process: it keeps its connections and answers nothing. Returns when it stands still."""
+        processes.wait_frozen(self.kill(name, signal.SIGSTOP))
 
     def resume(self, name: str) -> None:
         """Lets a frozen process go on."""

@@ -58,6 +58,8 @@ def main() -> int:
         factor=asked.load,
         alerts=asked.alerts,
     )
+    if asked.run_dir is not None and (asked.run_dir / "ledgers").exists():
+        parser.error(f"{asked.run_dir} holds the ledgers of another run")
     return _run(plan, console, asked.run_dir, asked.out)
 
 

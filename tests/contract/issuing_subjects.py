@@ -124,7 +124,7 @@ class MySQLSubject:
     async def close(self) -> None:
         """Closes all connections."""
         for node in self._nodes:
-            await node.drop()
+            node.drop()
 
 
 class MemorySubject:

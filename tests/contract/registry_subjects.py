@@ -176,4 +176,4 @@ class MySQLBooks:
     async def close(self) -> None:
         """Closes all connections."""
         for node in (self._writer, self._nodes.primary, *self._nodes.replicas):
-            await node.drop()
+            node.drop()

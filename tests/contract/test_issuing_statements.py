@@ -131,7 +131,7 @@ async def test_a_frozen_process_does_not_hold_number_ranges_for_long(mysql: MySQ
         assert isinstance(issued, Issued)
         with pytest.raises((pymysql.err.MySQLError, OSError)):
             await cursor.execute("SELECT 1")
-    await frozen.drop()
+    frozen.drop()
 
 
 async def test_an_answer_that_was_only_read_is_confirmed_by_a_commit(

@@ -163,7 +163,7 @@ class MySQL:
     async def close(self) -> None:
         await self._blues.close()
         for node in self._nodes:
-            await node.drop()
+            node.drop()
 
 
 @pytest.fixture(params=["memory", "mysql"])

@@ -29,7 +29,7 @@ async def primary(data_stores: Stack) -> AsyncIterator[Primary]:
     while await collection.MySQLCollector(primary=lambda: Primary(node)).collect():
         pass
     yield Primary(node)
-    await node.drop()
+    node.drop()
 
 
 async def plan(primary: Primary, sql: str, values: Sequence[Any]) -> Plan:

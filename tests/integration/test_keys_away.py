@@ -22,8 +22,8 @@ async def nodes(data_stores: Stack) -> AsyncIterator[tuple[Node, Node]]:
     settings = load(data_stores.config_path).mysql
     primary, replica = Node(settings, settings.primary), Node(settings, settings.replicas[0])
     yield primary, replica
-    await primary.drop()
-    await replica.drop()
+    primary.drop()
+    replica.drop()
 
 
 async def test_a_replica_vouches_for_keys_but_denies_none(nodes: tuple[Node, Node]) -> None:

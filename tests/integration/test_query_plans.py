@@ -52,7 +52,7 @@ async def reader(data_stores: Stack) -> AsyncIterator[ExplainingReader]:
     node = Node(settings, settings.primary)
     primary = Primary(node)
     yield ExplainingReader(primary=lambda: primary)
-    await node.drop()
+    node.drop()
 
 
 NUMBERS = [f"{26 * 10**18 + serial:020d}" for serial in range(1_000)]
@@ -102,4 +102,4 @@ async def test_every_connection_reads_committed_and_looks_long_lists_up(data_sto
     node = Node(settings, settings.primary)
     found = await Primary(node).rows("SELECT @@tx_isolation, @@in_predicate_conversion_threshold")
     assert found == [("READ-COMMITTED", 0)]
-    await node.drop()
+    node.drop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -101,6 +102,27 @@ async def test_without_news_of_the_primary_no_replica_is_fresh(data_stores: Stac
         data_stores.resume(primary)
     await until(lambda: is_known(topology) and len(topology.replicas().nodes) == 1)
     assert await topology.primary().rows("SELECT 1") == [(1,)]
+
+
+async def test_whoever_waits_for_a_frozen_primary_is_let_go(data_stores: Stack) -> None:
+    settings = replace(load(data_stores.config_path).mysql, connect_timeout_ms=600_000)
+    watching = Topology(settings=settings)
+    await watching.start()
+    uses = (watching.primary(), watching.issuing())
+    assert [await use.rows("SELECT 1") for use in uses] == [[(1,)], [(1,)]]  # each has one connection now
+    data_stores.pause(data_stores.state.primary)
+    try:
+        asked = [
+            asyncio.create_task(use.rows("SELECT 1")) for use in uses for _ in range(3)
+        ]  # the others must open one
+        ends = await asyncio.gather(*asked, return_exceptions=True)
+        assert [end.reason for end in ends if isinstance(end, BillowError)] == [Reason.STORAGE_UNAVAILABLE] * 6
+        assert not is_known(watching)
+    finally:
+        data_stores.resume(data_stores.state.primary)
+    await until(lambda: is_known(watching))
+    assert await watching.issuing().rows("SELECT 1") == [(1,)]
+    await watching.close()
 
 
 async def test_a_killed_primary_is_known_again_when_it_is_back(data_stores: Stack, topology: Topology) -> None:

@@ -87,7 +87,7 @@ async def issue_red(stores: OwnStores, draft: Draft, blue: str) -> str:
     )
     async with AsyncExitStack() as opened:
         node = Node(stores.settings.mysql, stores.settings.mysql.primary)
-        opened.push_async_callback(node.drop)
+        opened.callback(node.drop)
         store = MySQLIssuingStore(primary=lambda: Primary(node), now_us=lambda: time.time_ns() // 1_000, away_wait_ms=0)
         (issued,) = await store.commit([draft])
     assert isinstance(issued, Issued)

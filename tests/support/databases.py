@@ -65,7 +65,7 @@ async def own_stores(
             nodes = [Node(mysql, mysql.primary), Node(mysql, mysql.primary)]
             nodes.append(Node(as_admin, mysql.primary))
             for node in nodes:
-                opened.push_async_callback(node.drop)
+                opened.callback(node.drop)
             primary, issuing, admin = map(Primary, nodes)
             store = MySQLIssuingStore(
                 primary=lambda: issuing, now_us=lambda: time.time_ns() // 1_000, away_wait_ms=AWAY_WAIT_MS

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.__main__ import main
 from tests.chaos.compare import LOST, Breach
 from tests.chaos.faults import catalogue
 from tests.chaos.ledger import Ledger, read
@@ -28,6 +29,16 @@ def test_a_ledger_gives_back_what_was_written_and_leaves_out_a_torn_end(tmp_path
     assert (first.acknowledged, second.acknowledged, third.answer) == (True, False, None)
     assert (first.intent.at, first.ended, second.intent.call) == (1.0, 2.0, 1)
     assert [item.intent.request for item in (first, second)] == ["r0", "r1"]
+
+
+def test_a_run_does_not_add_to_the_ledgers_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ledgers").mkdir()
+    monkeypatch.setattr("sys.argv", ["chaos", "--run-dir", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        main()
+    assert "holds the ledgers of another run" in capsys.readouterr().err
 
 
 def test_an_order_is_made_again_from_seed_and_id() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,6 +48,24 @@ def test_ending_works_on_a_paused_process_too(marked: subprocess.Popen[bytes], t
     processes.end([marked.pid], run_dir=tmp_path, grace_s=10)
     assert marked.wait() == -15
     assert processes.find(tmp_path) == []
+
+
+def test_a_process_is_frozen_when_all_its_threads_stand_still(marked: subprocess.Popen[bytes]) -> None:
+    os.kill(marked.pid, signal.SIGSTOP)
+    processes.wait_frozen(marked.pid)
+    states = [
+        path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{marked.pid}/task").glob("*/stat")
+    ]
+    assert states
+    assert set(states) == {"T"}
+    marked.kill()
+    marked.wait()
+    processes.wait_frozen(marked.pid)  # gone: nothing to wait for
+
+
+def test_a_process_that_was_not_told_to_freeze_is_not_waited_for_long(marked: subprocess.Popen[bytes]) -> None:
+    processes.wait_frozen(marked.pid, within_s=0.01)
+    assert marked.poll() is None
 
 
 def test_usage_is_told_until_the_process_ends(marked: subprocess.Popen[bytes]) -> None:

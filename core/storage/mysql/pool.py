@@ -1,4 +1,4 @@
-"""Connections to MySQL: pools a node, and two types, so that nothing is read from or written to the wrong one.
+"""Connections to MySQL: those to a node, and two types, so that nothing is read from or written to the wrong one.
 
 Whatever writes does so between `begin` and COMMIT, or by `Primary.write`, or, when issuing, after
 `issuing_sql.lock_ranges`: each compares the database's epoch with the one this process has seen, inside the
@@ -79,7 +79,12 @@ def is_away(error: BaseException) -> bool:
 
 
 class Node:
-    """One database server and a pool of connections to it, of this process and for one purpose."""
+    """One database server and the connections to it, of this process and for one purpose.
+
+    At most `pool_connections` are lent at once; who wants another waits for one to come back. Opening one, with its
+    handshake, takes `connect_timeout_ms` at most, and nobody waits for another's. `drop` ends whatever is under way,
+    opening too: nothing here ever waits for a server that does not answer (docs/adr/0046).
+    """
 
     def __init__(self, settings: MySQLSettings, address: Address, *, access: Access = Access.ANY) -> None:
         self.address = address
@@ -89,58 +94,117 @@ class Node:
         self._session = SESSION if access is Access.ANY else SESSION + READ_ONLY
         if access is Access.WRITES:
             self._session += WRITES_ONLY
-        self._pool: aiomysql.Pool | None = None
-        self._opening = asyncio.Lock()
-
-    async def _open(self) -> aiomysql.Pool:
-        async with self._opening:
-            if self._pool is None:
-                self._pool = await aiomysql.create_pool(
-                    host=self.address.host,
-                    port=self.address.port,
-                    user=self._settings.user,
-                    password=self._settings.password,
-                    db=self._settings.database,
-                    minsize=0,
-                    maxsize=self._settings.pool_connections,
-                    connect_timeout=self._settings.connect_timeout_ms / 1_000,
-                    autocommit=True,
-                    charset="utf8mb4",
-                    client_flag=self._flags,
-                    init_command=self._session,
-                )
-            return self._pool
+        self._room = asyncio.Semaphore(settings.pool_connections)
+        self._free: list[aiomysql.Connection] = []  # the last one used is the next
+        self._lent: set[aiomysql.Connection] = set()
+        self._opening: set[asyncio.Timeout] = set()
+        self._drops = 0
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[aiomysql.Connection]:
         """Lends a connection, waiting for a free one.
 
-        It goes back to the pool only after success: any error or cancellation inside closes it, since nobody knows
-        what it still has under way. Errors that mean "away" become STORAGE_UNAVAILABLE.
+        It is kept only after success: any error or cancellation inside closes it, since nobody knows what it still has
+        under way. Errors that mean "away" become STORAGE_UNAVAILABLE, and so does a `drop` before one is there: who
+        asked before it may know the node in a role that it has no more.
         """
+        drops = self._drops
+        async with self._room:
+            connection = self._take() or await self._open(drops)
+            self._lent.add(connection)
+            try:
+                yield connection
+            except BaseException as error:
+                connection.close()
+                if is_away(error):
+                    raise unavailable(error) from error
+                raise
+            finally:
+                self._give_back(connection)
+
+    def drop(self) -> None:
+        """Closes every connection, whatever is under way on it, and gives up opening more. The next use opens anew."""
+        self._drops += 1
+        for connection in (*self._free, *self._lent):
+            _abort(connection)
+        self._free.clear()
+        self._lent.clear()
+        for limit in self._opening:
+            limit.reschedule(asyncio.get_running_loop().time())
+
+    def _take(self) -> aiomysql.Connection | None:
+        """Returns a connection that is open and not used, or None. No I/O."""
+        while self._free:
+            connection = self._free.pop()
+            if not _was_ended(connection):
+                return connection
+            connection.close()
+        return None
+
+    async def _open(self, drops: int) -> aiomysql.Connection:
+        """Opens a connection, unless `drop` was or is called after the first `drops` times.
+
+        Raises STORAGE_UNAVAILABLE then, and when it fails or takes too long.
+        """
+        name = f"{self.address.host}:{self.address.port}"
+        if drops != self._drops:
+            raise unavailable(f"{name} is no longer what it was")
         try:
-            pool = self._pool or await self._open()
-            connection = await pool.acquire()
+            async with asyncio.timeout(self._settings.connect_timeout_ms / 1_000) as limit:
+                self._opening.add(limit)
+                try:
+                    connection = await self._connect()
+                finally:
+                    self._opening.discard(limit)
+        except TimeoutError as error:
+            raise unavailable(f"no connection to {name}") from error
         except Exception as error:
             if is_away(error):
                 raise unavailable(error) from error
             raise
-        try:
-            yield connection
-        except BaseException as error:
-            connection.close()
-            if is_away(error):
-                raise unavailable(error) from error
-            raise
-        finally:
-            pool.release(connection)
+        if drops != self._drops:  # in the moment in which it was open
+            _abort(connection)
+            raise unavailable(f"{name} is no longer what it was")
+        return connection
 
-    async def drop(self) -> None:
-        """Closes every connection; those lent are closed when they come back. The next use opens new ones."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.terminate()
-            await pool.wait_closed()
+    async def _connect(self) -> aiomysql.Connection:
+        return await aiomysql.connect(
+            host=self.address.host,
+            port=self.address.port,
+            user=self._settings.user,
+            password=self._settings.password,
+            db=self._settings.database,
+            autocommit=True,
+            charset="utf8mb4",
+            client_flag=self._flags,
+            init_command=self._session,
+        )
+
+    def _give_back(self, connection: aiomysql.Connection) -> None:
+        """Keeps a lent connection for the next one, unless it was dropped, is closed or left inside a transaction."""
+        if connection not in self._lent:
+            return
+        self._lent.discard(connection)
+        if connection.closed:
+            return
+        if connection.get_transaction_status():
+            connection.close()
+            return
+        self._free.append(connection)
+
+
+def _was_ended(connection: aiomysql.Connection) -> bool:
+    """Tells whether the server ended a connection that was not used; aiomysql has no word for it."""
+    reader = connection._reader  # noqa: SLF001
+    return reader is None or reader.eof_received or reader.at_eof() or reader.exception() is not None
+
+
+def _abort(connection: aiomysql.Connection) -> None:
+    """Closes a connection at once; `close` alone first waits until the server has read what was written to it."""
+    writer = connection._writer  # noqa: SLF001
+    if writer is not None:
+        writer.transport.abort()
+    connection.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ everything that was committed before that time. It is used until that time is `r
 staler than that, whatever has happened to the replica, to the primary or to this process (P7). No privilege is needed
 beyond reading.
 
-A node that changes its role or goes away loses its pools, so that nobody waits for a dead one.
+A node that changes its role or goes away loses its connections, so that nobody waits for a dead one.
 
 Each failover raises the epoch (docs/adr/0029). A node that takes writes in an epoch below the highest one this process
 has seen is an old primary, and nobody's; one that follows in an older epoch answers no reads. Two writable nodes of one
@@ -185,7 +185,7 @@ class Topology:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for watched in self._watched:
             _hang_up(watched)
-            await _drop(watched)
+            _drop(watched)
 
     async def _watch(self, watched: _Watched) -> None:
         """Looks at one node for ever; a replica as soon as there is a newer position to wait for."""
@@ -294,14 +294,14 @@ class Topology:
             self._metrics.commit_stall(watched.node.address, self._clock() - stalled_at if stalled_at else 0.0)
 
     def _turn(self, watched: _Watched, role: Role) -> None:
-        """Gives a node another role and drops its pools: what it has under way there ends, with unknown outcome."""
+        """Gives a node another role and drops its connections: what is under way on them ends, its outcome unknown."""
         if role is watched.role:
             return
         log = LOG.error if role in (Role.FENCED, Role.UNSAFE) else LOG.info
         log("%s:%s is %s now, epoch %s", watched.node.address.host, watched.node.address.port, role, watched.epoch)
         watched.role = role
         watched.fresh_at = float("-inf") if role is not Role.REPLICA else watched.fresh_at
-        self._spawn(_drop(watched))
+        _drop(watched)
 
     def _settle(self, watched: _Watched) -> None:
         """Makes a node the primary of its epoch; stores that hold an earlier one ask again after its failure."""
@@ -320,10 +320,10 @@ class Topology:
         task.add_done_callback(self._tasks.discard)
 
 
-async def _drop(watched: _Watched) -> None:
-    """Drops the pools of a node."""
+def _drop(watched: _Watched) -> None:
+    """Ends the connections to a node, and what is under way on them. No I/O."""
     for node in (watched.node, watched.writing, watched.issuing):
-        await node.drop()
+        node.drop()
 
 
 def _hang_up(watched: _Watched) -> None:
