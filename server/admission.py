@@ -2,7 +2,7 @@
 
 All of it is decided before anything is parsed further, validated or numbered, by counts of items alone, so that a
 refusal costs next to nothing (docs/adr/0031). A store that is away is not an overload (P10): while nothing moves only
-the room counts, and one slow commit does not change the measured rate.
+the room counts, and a commit that took long because of that does not change the measured rate.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from core.domain.errors import BillowError, Reason
 RETRY_FIRST_MS = 200  # the shortest wait asked for: some commits
 RETRY_MAX_MS = 10_000  # a longer one helps nobody: callers have 30 s
 STALLED_S = 1.0  # nothing ended for so long: the store is away, or all is blocked
-SAMPLES = 9  # of the rate: a failover spoils one of them, and five new ones change the median
+SAMPLES = 9  # of the rate: five new ones change the median
 
 
 class AdmissionMetrics(Protocol):
@@ -127,6 +127,7 @@ class Admission:
         self._samples: deque[float] = deque(maxlen=SAMPLES)
         self._item_s = 0.0  # the median of the samples; 0 while nothing is known
         self._moved_s = 0.0  # when the last items ended, or the first came into an empty lane
+        self._stalled = False  # whether the last commit took as long as one does whose store was away
         self._delay = Standing(target_s=delay_ms / 1_000, interval_s=limits.DELAY_INTERVAL_MS / 1_000)
 
     def wait_s(self) -> float:
@@ -201,12 +202,16 @@ class Admission:
     def committed(self, items: int) -> None:
         """A commit of so many items ended, and they were answered.
 
-        The time since the last one is a measure of the rate only while as much is waiting as was done: otherwise it
-        tells how much comes, not how much could be done.
+        The time since the last one is a measure of the rate while as much is waiting as was done: otherwise it tells
+        how much comes, and only that no item takes longer. One that took STALLED_S tells of a store that was away; it
+        counts when the one before it took as long.
         """
         now_s = self.clock()
-        if self.items >= items:
-            self._samples.append((now_s - self._moved_s) / items)
-            self._item_s = sorted(self._samples)[len(self._samples) // 2]
+        took_s = now_s - self._moved_s
+        stalled, self._stalled = self._stalled, took_s >= STALLED_S
+        item_s = took_s / items
+        if (stalled or not self._stalled) and (self.items >= items or item_s < self._item_s):
+            self._samples.append(item_s)
+            self._item_s = sorted(self._samples)[(len(self._samples) - 1) // 2]
         self._moved_s = now_s
         self.metrics.estimated(self.lane, self.wait_s())

@@ -121,8 +121,8 @@ def test_a_deadline_that_cannot_be_met_is_refused_at_once() -> None:
 
 def test_a_modest_tenants_wait_is_not_the_greedy_ones() -> None:
     door = Door(items_max=20_000)
-    door.admit(9_000)
-    door.commit(1_000, 1.0)  # 1 ms an item, 8,000 left
+    door.admit(8_500)
+    door.commit(500, 0.5)  # 1 ms an item, 8,000 left
     own_s = (2 * limits.TURN_ITEMS + limits.COMMIT_ITEMS_MAX) / 1_000
     door.refusal(100, GREEDY, within_s=8 * limits.DEADLINE_WAITS)
     door.admit(20, MODEST, within_s=own_s * limits.DEADLINE_WAITS + 0.1)
@@ -152,6 +152,39 @@ def test_a_failover_is_no_overload() -> None:
     assert door.admission.wait_s() < 1, "one slow commit does not change the rate"
     door.admit(10, MODEST, within_s=5)
     assert door.metrics.why == []
+
+
+def test_a_failover_in_the_first_commit_of_a_process_is_no_rate() -> None:
+    door = Door()
+    door.admit(1)
+    door.admit(60)  # come while the primary is away
+    door.commit(1, 4.5)
+    assert door.admission.wait_s() == 0
+    door.commit(30, 0.01)
+    assert door.admission.wait_s() == pytest.approx(0.01)
+
+
+def test_commits_that_take_long_one_after_the_other_are_the_rate() -> None:
+    door = Door()
+    door.admit(500)
+    door.commit(100, 2.0)
+    assert door.admission.wait_s() == 0
+    door.commit(100, 2.0)
+    assert door.admission.wait_s() == pytest.approx(300 * 0.02)
+    door.refusal(1, MODEST, within_s=3)
+
+
+def test_a_lane_that_is_worked_off_at_once_was_thought_too_slow() -> None:
+    door = Door()
+    for items, after_s in ((100, 0.9), (100, 0.9), (300, 0.003)):
+        door.admit(500 - door.admission.items)
+        door.commit(items, after_s)
+    assert door.admission.wait_s() == pytest.approx(200 * 0.009), "as slow as most were"
+    for _ in range(3):  # all that waits goes at once: no backlog, and yet so much faster
+        door.admit(10)
+        door.commit(door.admission.items, 0.005)
+    door.admit(100)
+    assert door.admission.wait_s() < 0.1
 
 
 def test_a_delay_that_stays_is_refused_and_one_that_passes_is_not() -> None:
