@@ -130,7 +130,8 @@ class Node:
         self._free.clear()
         self._lent.clear()
         for limit in self._opening:
-            limit.reschedule(asyncio.get_running_loop().time())
+            if not limit.expired():
+                limit.reschedule(asyncio.get_running_loop().time())
 
     def _take(self) -> aiomysql.Connection | None:
         """Returns a connection that is open and not used, or None. No I/O."""

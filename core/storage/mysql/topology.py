@@ -198,7 +198,11 @@ class Topology:
                             await self._position.newer.wait()
             else:
                 await asyncio.sleep(interval_s)
-            await self._look(watched)
+            try:
+                await self._look(watched)
+            except Exception:  # a fault of ours in one look must not end the looking
+                LOG.exception("a look at %s failed", watched.node.address)
+                await asyncio.sleep(interval_s)
 
     async def _look(self, watched: _Watched) -> None:
         """Looks at one node and draws the consequences."""
