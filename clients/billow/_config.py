@@ -83,7 +83,7 @@ class Keepalive:
     ``interval_ms`` must not be below what the edge tolerates (Envoy: see envoy/README.md).
     """
 
-    interval_ms: int = 20_000
+    interval_ms: int = 10_000  # a call of 30 s can be repeated when the first connection was lost
     timeout_ms: int = 5_000
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.faults.network import DOWN, UP, Cut, Delay, HalfClose, Hole
+from tests.chaos.faults.network import DOWN, UP, Cut, Delay, Forgotten, HalfClose, Hole
 from tests.chaos.faults.stores import Busy, Half
 from tests.chaos.proxy import Loop, Proxy, Rule
 
@@ -129,6 +129,19 @@ def test_a_half_closed_connection_hears_the_end_and_new_ones_work(proxy: Proxy) 
             proxy.begin(lambda: HalfClose(UP))
             assert later.recv(10) == b"bye"
     proxy.heal()
+
+
+def test_what_was_forgotten_swallows_and_is_reset_in_the_end(proxy: Proxy) -> None:
+    with connect(proxy) as old:
+        assert ask(old, b"a") == b"A"
+        proxy.begin(Forgotten)
+        old.sendall(b"b")
+        with connect(proxy) as new:
+            assert ask(new, b"c") == b"C"
+            proxy.heal()
+            with pytest.raises(ConnectionResetError):
+                old.recv(1)
+            assert ask(new, b"d") == b"D"
 
 
 def test_a_busy_store_answers_503_though_the_body_is_still_coming(proxy: Proxy) -> None:

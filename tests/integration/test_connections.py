@@ -9,8 +9,10 @@ import pytest
 
 from core.domain.errors import BillowError, Reason
 from core.settings import Address, MySQLSettings, load
-from core.storage.mysql.pool import Node, rows
+from core.storage.mysql.pool import LENT_S, LOCK_WAIT_S, Access, Node, Primary, rows
 from stack import Stack
+from tests.chaos.faults.network import Forgotten
+from tests.chaos.proxy import Loop, Proxy
 
 NEVER_MS = 600_000
 
@@ -101,6 +103,34 @@ async def test_a_drop_ends_what_is_under_way(data_stores: Stack) -> None:
     async with node.connection() as connection:
         assert await rows(connection, "SELECT 1") == [(1,)]
     node.drop()
+
+
+async def test_a_connection_that_was_forgotten_on_the_way_is_given_up_with_the_free_ones(
+    data_stores: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LENT_S, Access.WRITES, 0.3)
+    settings = load(data_stores.config_path).mysql
+    with Loop() as loop:
+        proxy = Proxy(target=settings.primary.port, loop=loop)
+        proxy.open()
+        primary = Primary(Node(settings, Address("127.0.0.1", proxy.port), access=Access.WRITES))
+        async with primary.connection(), primary.connection():
+            pass  # two are open and free
+        proxy.begin(Forgotten)
+        assert await reason_of(primary.rows("SELECT 1")) is Reason.STORAGE_UNAVAILABLE
+        assert await primary.rows("SELECT 1") == [(1,)], "a new one, not the other old one"
+        proxy.heal()
+        primary.node.drop()
+        proxy.close()
+
+
+async def test_whoever_waits_too_long_for_a_lock_leaves_no_session_behind(data_stores: Stack) -> None:
+    settings = load(data_stores.config_path).mysql
+    node = Node(settings, settings.primary, access=Access.WRITES)
+    async with node.connection() as connection:
+        ((lock_wait_s,),) = await rows(connection, "SELECT @@innodb_lock_wait_timeout")
+    node.drop()
+    assert lock_wait_s == LOCK_WAIT_S < (LENT_S[Access.WRITES] or 0)
 
 
 async def test_a_connection_is_kept_after_success_only(data_stores: Stack) -> None:

@@ -184,3 +184,18 @@ def test_a_killed_and_a_restarted_server_are_noticed_by_no_call(running_stack: S
         running_stack.wait_healthy("server-1")
         more(outcomes)
     assert set(outcomes) == {"OK"}
+
+
+def test_calls_inside_a_server_that_freezes_end_on_another(running_stack: Stack) -> None:
+    """P10: without a word from the server, and without a repeat by the caller."""
+    request = health_pb2.HealthCheckRequest()
+    with grpc.insecure_channel(f"{running_stack.envoy.host}:{running_stack.envoy.port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        assert stub.Check(request, timeout=WAIT_S).status == health_pb2.HealthCheckResponse.SERVING
+        running_stack.pause("server-1")
+        try:
+            under_way = [stub.Check.future(request, timeout=WAIT_S) for _ in range(20)]
+            answers = [call.result() for call in under_way]
+        finally:
+            running_stack.resume("server-1")
+    assert [answer.status for answer in answers] == [health_pb2.HealthCheckResponse.SERVING] * 20

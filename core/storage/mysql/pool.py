@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -44,8 +45,12 @@ READ_ONLY = ", /*M!100303 tx_read_only = 1 */ /*!80000 transaction_read_only = 1
 # ends its session, and the ranges are free. The process finds its connection gone and looks its request ids up (P10).
 # MySQL knows nothing like it; there a frozen process is noticed by its health and ended by whoever runs it
 IDLE_TRANSACTION_S = 3
-WRITES_ONLY = f" /*M!100303 , idle_transaction_timeout = {IDLE_TRANSACTION_S} */"
+LOCK_WAIT_S = 6  # less than LENT_S: who gives a connection up leaves no session behind that waits for locks
+WRITES_ONLY = (
+    f" /*M!100303 , idle_transaction_timeout = {IDLE_TRANSACTION_S} */, innodb_lock_wait_timeout = {LOCK_WAIT_S}"
+)
 BEGIN = "START TRANSACTION READ WRITE"
+LOG = logging.getLogger(__name__)
 
 
 class Access(enum.Enum):
@@ -54,6 +59,12 @@ class Access(enum.Enum):
     READS = enum.auto()  # one statement at a time, in read-only sessions
     WRITES = enum.auto()  # a round trip may carry several statements; read-only outside `begin`, `write`, issuing
     ANY = enum.auto()  # for tools: several statements, nothing forbidden
+
+
+# How long a connection is lent at most, in seconds. A firewall or a load balancer that forgets one tells nobody, and
+# the kernel tries for a quarter of an hour. A commit that only waits for its receipt is given up, too: the same request
+# ids find it later (P2). Pages and batches take far less
+LENT_S: Final = {Access.WRITES: 8.0, Access.READS: 20.0, Access.ANY: None}
 
 
 def fence(epoch: int) -> str:
@@ -83,7 +94,8 @@ class Node:
 
     At most `pool_connections` are lent at once; who wants another waits for one to come back. Opening one, with its
     handshake, takes `connect_timeout_ms` at most, and nobody waits for another's. `drop` ends whatever is under way,
-    opening too: nothing here ever waits for a server that does not answer (docs/adr/0046).
+    opening too. A connection that is lent for longer than LENT_S was forgotten by something on the way: nothing here
+    ever waits for a server that does not answer (docs/adr/0046).
     """
 
     def __init__(self, settings: MySQLSettings, address: Address, *, access: Access = Access.ANY) -> None:
@@ -94,6 +106,7 @@ class Node:
         self._session = SESSION if access is Access.ANY else SESSION + READ_ONLY
         if access is Access.WRITES:
             self._session += WRITES_ONLY
+        self._lent_s = LENT_S[access]
         self._room = asyncio.Semaphore(settings.pool_connections)
         self._free: list[aiomysql.Connection] = []  # the last one used is the next
         self._lent: set[aiomysql.Connection] = set()
@@ -113,8 +126,12 @@ class Node:
             connection = self._take() or await self._open(drops)
             self._lent.add(connection)
             try:
-                yield connection
+                async with asyncio.timeout(self._lent_s) as limit:
+                    yield connection
             except BaseException as error:
+                if limit.expired():
+                    self._forget(connection)
+                    raise unavailable(f"no answer within {self._lent_s} s") from error
                 connection.close()
                 if is_away(error):
                     raise unavailable(error) from error
@@ -132,6 +149,13 @@ class Node:
         for limit in self._opening:
             if not limit.expired():
                 limit.reschedule(asyncio.get_running_loop().time())
+
+    def _forget(self, connection: aiomysql.Connection) -> None:
+        """Closes a connection without an answer, and the free ones: whatever lost its way may have lost theirs."""
+        LOG.warning("no answer from %s:%s within %s s", self.address.host, self.address.port, self._lent_s)
+        for item in (connection, *self._free):
+            _abort(item)
+        self._free.clear()
 
     def _take(self) -> aiomysql.Connection | None:
         """Returns a connection that is open and not used, or None. No I/O."""

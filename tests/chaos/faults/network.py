@@ -16,6 +16,7 @@ from tests.chaos.proxy import Link, Proxy, Rule
 __all__ = ["faults", "wire"]
 
 DELAY_S: Final = (0.02, 0.2)  # each chunk, each way
+FORGOTTEN_S: Final = (5.0, 20.0)  # some longer than it takes to notice, some shorter
 UP: Final = "up"  # from the caller
 DOWN: Final = "down"  # to the caller
 
@@ -81,13 +82,45 @@ class HalfClose(Rule):
             link.end(up=self._way == UP)
 
 
+class Forgotten(Rule):
+    """What is open swallows everything and nobody is told, as when a firewall forgets it; new connections are good."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._swallowing: set[Link] = set()
+
+    async def begun(self, links: list[Link]) -> None:
+        """Remembers those that are there."""
+        self._swallowing.update(links)
+
+    async def ended(self) -> None:
+        """Resets what nobody has given up."""
+        for link in self._swallowing:
+            link.abort()
+
+    async def up(self, link: Link, data: bytes) -> bytes:
+        """Holds what comes over an old one; an end is not passed on either."""
+        if link in self._swallowing:
+            await self.over.wait()
+        return data
+
+    down = up
+
+
 KINDS: Final[dict[str, tuple[str, Callable[[random.Random], Rule]]]] = {
     "delay": ("every packet takes 20 to 200 ms each way", Delay),
     "cut": ("all connections are reset, new ones too", lambda draw: Cut()),
     "half-close": ("connections end one way", lambda draw: HalfClose(draw.choice((UP, DOWN)))),
     "black hole": ("nothing comes through, nobody is told", lambda draw: Hole(frozenset((UP, DOWN)))),
+    "forgotten": (
+        "what is open swallows everything, nobody is told; new connections are good",
+        lambda draw: Forgotten(),
+    ),
     "answers lost": ("requests arrive, answers do not", lambda draw: Hole(frozenset((DOWN,)))),
 }
+
+
+STALLING: Final = frozenset(KINDS) - {"delay", "forgotten"}
 
 
 class NetworkFault(Fault):
@@ -100,6 +133,8 @@ class NetworkFault(Fault):
     def __init__(self, where: str, kind: str) -> None:
         self.name = f"network to {where}: {kind}"
         self.breaks, self._make = KINDS[kind]
+        if kind == "forgotten":
+            self.hold_s = FORGOTTEN_S
         self._broken: list[Proxy] = []
 
     def begin(self, site: Site) -> None:
@@ -125,7 +160,7 @@ class ToPrimary(NetworkFault):
 
     def __init__(self, kind: str) -> None:
         super().__init__("the primary", kind)
-        self.stalls = kind != "delay"
+        self.stalls = kind in STALLING
 
     def between(self, site: Site) -> list[Proxy]:
         return [proxies.of(site).nodes[site.primary]]
@@ -201,7 +236,7 @@ class ToSource(NetworkFault):
 
     def __init__(self, kind: str) -> None:
         super().__init__("the primary from its replicas", kind)
-        self.stalls = kind != "delay"
+        self.stalls = kind in STALLING
         self._opened = ExitStack()
 
     def between(self, site: Site) -> list[Proxy]:
@@ -221,7 +256,7 @@ class ToEdge(NetworkFault):
 
     def __init__(self, kind: str) -> None:
         super().__init__("the edge", kind)
-        self.stalls = kind != "delay"
+        self.stalls = kind in STALLING
 
     def between(self, site: Site) -> list[Proxy]:
         return [proxies.of(site).edge]
