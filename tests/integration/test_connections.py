@@ -15,6 +15,7 @@ from tests.chaos.faults.network import Forgotten
 from tests.chaos.proxy import Loop, Proxy
 
 NEVER_MS = 600_000
+HANGS_S = 30.0
 
 
 class Silent:
@@ -63,7 +64,8 @@ async def use(node: Node) -> None:
 
 async def reason_of(waiting: Awaitable[object]) -> Reason:
     with pytest.raises(BillowError) as error:
-        await waiting
+        async with asyncio.timeout(HANGS_S):
+            await waiting
     return error.value.reason
 
 

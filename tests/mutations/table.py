@@ -11,6 +11,8 @@ STORE_TESTS: Final = "tests/contract/test_issuing_store.py"
 LANE_TESTS: Final = "tests/unit/test_coalescer.py"
 VERIFYING_TESTS: Final = "tests/unit/test_verification_service.py"
 CACHE_TESTS: Final = "tests/integration/test_verification_stores.py"
+CONNECTION_TESTS: Final = "tests/integration/test_connections.py"
+POOL: Final = "core/storage/mysql/pool.py"
 TOPOLOGY_TESTS: Final = "tests/integration/test_topology.py"
 RED_TESTS: Final = "tests/contract/test_red_store.py"
 IMPORT_ENTRY_TESTS: Final = "tests/contract/test_import_entries.py"
@@ -380,6 +382,30 @@ MUTATIONS: Final = (
         "                if asyncio.get_running_loop().time() >= give_up_at:\n                    raise\n",
         "                raise\n",
         ("tests/contract/test_issuing_statements.py",),
+    ),
+    Mutation(
+        "P10",
+        "whoever opens a connection to a frozen primary goes on waiting when another one is there",
+        POOL,
+        "                limit.reschedule(asyncio.get_running_loop().time())",
+        "                pass",
+        (CONNECTION_TESTS,),
+    ),
+    Mutation(
+        "P10",
+        "who asked for a connection before a failover gets one to the old primary after it",
+        POOL,
+        "        if drops != self._drops:\n            raise unavailable",
+        "        if False:\n            raise unavailable",
+        (CONNECTION_TESTS,),
+    ),
+    Mutation(
+        "P10",
+        "a connection that a firewall forgot is waited for",
+        POOL,
+        "asyncio.timeout(self._lent_s)",
+        "asyncio.timeout(None)",
+        (CONNECTION_TESTS,),
     ),
     Mutation(
         "P11",
