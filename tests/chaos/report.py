@@ -34,6 +34,8 @@ def show(result: Result, console: Console) -> None:
     for name, value in result.figures.items():
         if not isinstance(value, dict):
             console.print(f"{name.replace('_', ' '):32}{value}", highlight=False)
+    for name, why in result.left_out.items():
+        console.print(f"left out: {name}: {why}", highlight=False)
     for row in result.rows:
         if not row.met:
             why = f", {row.failed} calls failed: {dict(row.reasons)}" if row.failed else ""
@@ -81,6 +83,7 @@ def as_json(result: Result) -> dict[str, Any]:
         "seed": result.plan.seed,
         "quick": result.plan.quick,
         "faults_chosen": list(result.plan.patterns),
+        "left_out": result.left_out,
         "kept": result.kept,
         **result.figures,
         "total": result.whole.as_json(),

@@ -18,7 +18,8 @@ import pymysql
 import redis
 
 from stack import Stack, StackError, StackOptions
-from tests.chaos import checks, compare, facts, resolve, windows
+from stack.state import NODES
+from tests.chaos import checks, compare, disks, facts, resolve, windows
 from tests.chaos.alerts import Fired, judge, watching
 from tests.chaos.away import away_times
 from tests.chaos.compare import Breach
@@ -35,6 +36,7 @@ WARM_UP_S: Final = 3.0
 SETTLE_S: Final = {False: (0.5, 2.0), True: (0.2, 0.4)}  # between a fault's healing and the next one; quick or not
 QUICK_PAIRS: Final = 4
 AUDIT_S: Final = 1_200
+DISKS: Final = (*NODES, "s3")  # folders that become file systems of their own when a fault needs it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,7 @@ class Result:
     troubles: list[str] = field(default_factory=list)  # what the run itself could not do: then nothing is shown
     figures: dict[str, Any] = field(default_factory=dict)
     fired: list[Fired] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)  # faults that cannot be injected here, and why
 
     @property
     def kept(self) -> bool:
@@ -81,9 +84,32 @@ class Runner:
         self._windows: list[Window] = []
         self._away: list[tuple[float, float]] = []
         self._faults = chosen(catalogue(), plan.patterns, quick=plan.quick)
+        self._left_out: dict[str, str] = {}
+        self._disks: list[Path] = []
 
     def run(self) -> Result:
         """Runs it; call it from the main thread. Raises StackError when the stack does not come back."""
+        self._choose_disks()
+        with disks.mounted(self._disks):
+            return self._with_stack()
+
+    def _choose_disks(self) -> None:
+        """Decides what is to be mounted, or leaves out the faults that need it."""
+        needing = [fault for fault in self._faults if fault.own_disk]
+        if not needing:
+            return
+        why = disks.why_not()
+        if why is None:
+            self._disks = [self._dir / "stack" / name for name in DISKS]
+            return
+        self._left_out = {fault.name: why for fault in needing}
+        self._faults = [fault for fault in self._faults if not fault.own_disk]
+        self._tell(f"left out: {', '.join(self._left_out)}: {why}", 0.0)
+        if not self._faults:
+            raise StackError(f"none of the faults can be injected here: {why}")
+
+    def _with_stack(self) -> Result:
+        """Runs it with the stack and what lies between its parts."""
         options = StackOptions(
             servers=2, workers=2, webs=1, replicas=2, primary_pool_mib=256, replica_pool_mib=128, redis_max_mib=64
         )
@@ -127,6 +153,7 @@ class Runner:
         self._tell("comparing", 0.99)
         result = await asyncio.to_thread(self._compare, found)
         result.audit = audit
+        result.left_out = self._left_out
         result.troubles = site.notes + [f"a call ended with {error!r}" for error in load.errors]
         result.figures |= {
             "kills": site.kills,
@@ -137,6 +164,7 @@ class Runner:
             "whole_s": round(time.monotonic() - began, 1),
             "invoices": len(found.rows),
             "calls_held_back": load.held_back,
+            "disk_used_mib": {place.name: disks.used_mib(place) for place in self._disks},
         }
         return result
 
@@ -198,6 +226,9 @@ class Runner:
             with _noted(site, window.name):
                 fault.end(site)
         window.ended = time.monotonic()
+        for fault in begun:
+            with _noted(site, window.name):
+                fault.settle(site)
         site.wait_until_well()
         window.healed = time.monotonic()
 

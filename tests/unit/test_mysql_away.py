@@ -26,3 +26,26 @@ async def test_a_connection_that_is_reset_as_soon_as_it_is_made_counts_as_away()
 def test_a_wrong_statement_does_not() -> None:
     assert not is_away(pymysql.err.ProgrammingError(1064, "syntax"))
     assert not is_away(RuntimeError("a coroutine was never awaited"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pymysql.err.OperationalError(1021, "Disk full (/tmp/#sql); waiting for someone to free some space..."),
+        pymysql.err.OperationalError(1114, "The table 'invoices' is full"),
+        pymysql.err.OperationalError(1878, "Temporary file write failure."),
+        pymysql.err.OperationalError(1026, "Error writing file 'binlog' (errno: 28 \"No space left on device\")"),
+        pymysql.err.OperationalError(1030, 'Got error 28 "No space left on device" from storage engine InnoDB'),
+        pymysql.err.InternalError(3, "Error writing file '/tmp/MYfd=37' (Errcode: 28 \"No space left on device\")"),
+    ],
+)
+def test_a_full_disk_counts_as_away(error: Exception) -> None:
+    assert is_away(error)
+
+
+def test_another_failure_of_the_storage_engine_does_not() -> None:
+    assert not is_away(pymysql.err.OperationalError(1030, "Got error 126 from storage engine InnoDB"))
+
+
+def test_a_value_that_says_so_is_no_full_disk() -> None:
+    assert not is_away(pymysql.err.IntegrityError(1062, "Duplicate entry 'No space left on device' for key 'name'"))

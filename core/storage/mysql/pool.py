@@ -27,6 +27,10 @@ from core.settings import Address, MySQLSettings
 AWAY_ERRORS = frozenset(
     {1040, 1053, 1077, 1152, 1158, 1159, 1160, 1161, 1184, 1290, 1836, 1927, 2002, 2003, 2006, 2013, 2014, 2055}
 )
+# no room on the node's disk: said by the number, or by the system's words in errors that may have other causes too
+FULL_ERRORS = frozenset({1021, 1114, 1878})
+FILE_ERRORS = frozenset({1, 3, 20, 1004, 1026, 1030, 1598})
+NO_SPACE = "No space left on device"
 DUPLICATE_KEY = 1062
 DEADLOCK = 1213
 LOCK_TIMEOUT = 1205
@@ -81,8 +85,9 @@ def is_away(error: BaseException) -> bool:
     """Tells whether an error means that the node cannot be used now, rather than that the statement was wrong."""
     if isinstance(error, pymysql.err.InterfaceError | OSError | EOFError | asyncio.IncompleteReadError):
         return True
-    if isinstance(error, pymysql.err.MySQLError) and error.args and error.args[0] in AWAY_ERRORS:
-        return True
+    if isinstance(error, pymysql.err.MySQLError) and error.args:
+        number = error.args[0]
+        return number in AWAY_ERRORS | FULL_ERRORS or (number in FILE_ERRORS and NO_SPACE in str(error))
     if isinstance(error, AttributeError) and "'NoneType' object has no attribute 'read" in str(error):
         return True  # aiomysql's way to say that its connection was closed under a statement, by `drop`
     # closed by us; or by the node between its accepting the connection and aiomysql's first look at it

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.chaos.faults import caches, databases, failovers, network, points, processes, resources, stores
+from tests.chaos.faults import caches, databases, disks, failovers, network, points, processes, resources, stores
 from tests.chaos.faults.fault import Fault
 
-FAMILIES = (processes, caches, databases, failovers, stores, network, points, resources)
+FAMILIES = (processes, caches, databases, failovers, stores, network, points, resources, disks)
 
 
 def catalogue() -> dict[str, Fault]:

@@ -132,6 +132,7 @@ class Fault(ABC):
     stalls: bool = False  # the affected calls cannot go on before its end: recovery counts from there
     waits: bool = False  # beginning it waits for other processes' health: it comes first in a pair
     failover: bool = False  # needs a stack with several replicas
+    own_disk: bool = False  # needs data folders that are file systems of their own
     full_only: bool = False  # too long for the quick run
     weight: int = 1  # how often it comes in a round of the full run
 
@@ -144,6 +145,9 @@ class Fault(ABC):
 
     def end(self, site: Site) -> None:  # noqa: B027 -- what the supervisor mends needs nothing
         """Mends it; health is waited for afterwards."""
+
+    def settle(self, site: Site) -> None:  # noqa: B027 -- as a rule health tells
+        """Waits until what was mended works again, where a process that answers does not show it."""
 
     def hold(self, site: Site) -> float:
         """How long it lasts, in seconds, drawn by the seed."""
