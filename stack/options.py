@@ -50,6 +50,8 @@ class StackOptions:
     jwt_issuer: str = ""
     jwt_audience: str = ""
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # added to the settings file, by table
+    # variables that single processes ("server-1", "redis") are started with besides: tests make clocks jump by them
+    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         unknown = self.parts - ALL_PARTS

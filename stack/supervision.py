@@ -18,7 +18,7 @@ import threading
 import time
 import xmlrpc.client
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -45,6 +45,10 @@ class Program:
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     stop_grace_s: int = 10  # from SIGTERM to SIGKILL
+
+    def with_more(self, environment: Mapping[str, Mapping[str, str]]) -> Program:
+        """Returns it with the variables that are meant for a process of its name."""
+        return replace(self, environment={**self.environment, **environment.get(self.name, {})})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

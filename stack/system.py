@@ -129,7 +129,7 @@ class Stack(Addresses):
         programs += platform_processes.programs(self.folder, current)
         if "envoy" in current.options.parts:
             programs.append(edge.program(self.folder, current))
-        return programs
+        return [program.with_more(current.options.environment) for program in programs]
 
     def _write_configs(self, current: State) -> None:
         """Writes every configuration file."""

@@ -196,7 +196,8 @@ class Claim:
     """What a worker wants to lease: as many batches as stay within every maximum, but at least one.
 
     Nothing is leased unless a maximum is reached or the oldest free batch is `age_min_ms` old, so that segments get
-    large under load and do not wait for ever without.
+    large under load and do not wait for ever without. Where a clock was wrong nothing waits for a time to come: a batch
+    issued more than `age_min_ms` from now counts as old, a lease that ends later than any can is free.
     """
 
     owner: str  # one process's at a time; a process takes over what its slot's predecessor left
@@ -205,6 +206,11 @@ class Claim:
     bytes_max: int  # of bodies before compression
     lease_ms: int
     age_min_ms: int
+
+    @property
+    def lease_max_ms(self) -> int:
+        """What is left of a lease at most: statements read the clock when they begin, some time before they lease."""
+        return 2 * self.lease_ms
 
 
 class OutboxStore(Protocol):

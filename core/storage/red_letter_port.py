@@ -144,7 +144,10 @@ class FormStore(Protocol):
         ...
 
     async def expire(self, *, now_us: int, items_max: int) -> int:
-        """Voids waiting forms whose time is up, at most so many, and returns how many; 1 round trip a state."""
+        """Voids waiting forms whose time is up, at most so many, and returns how many; 1 round trip a state.
+
+        By `now_us` and by the store's own clock: nothing undoes it, and one of them may be wrong.
+        """
         ...
 
 

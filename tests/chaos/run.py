@@ -23,7 +23,7 @@ from tests.chaos import checks, compare, disks, facts, resolve, windows
 from tests.chaos.alerts import Fired, judge, watching
 from tests.chaos.away import away_times
 from tests.chaos.compare import Breach
-from tests.chaos.faults import catalogue
+from tests.chaos.faults import catalogue, clocks
 from tests.chaos.faults.fault import Fault, Site
 from tests.chaos.ledger import Item, read
 from tests.chaos.load import Load
@@ -35,6 +35,7 @@ from tests.chaos.wiring import wired
 WARM_UP_S: Final = 3.0
 SETTLE_S: Final = {False: (0.5, 2.0), True: (0.2, 0.4)}  # between a fault's healing and the next one; quick or not
 QUICK_PAIRS: Final = 4
+CLOCKED: Final = (*NODES, "server-1", "server-2", "worker-1", "worker-2")  # whose clocks may jump
 AUDIT_S: Final = 1_200
 DISKS: Final = (*NODES, "s3")  # folders that become file systems of their own when a fault needs it
 
@@ -110,19 +111,33 @@ class Runner:
 
     def _with_stack(self) -> Result:
         """Runs it with the stack and what lies between its parts."""
-        options = StackOptions(
-            servers=2, workers=2, webs=1, replicas=2, primary_pool_mib=256, replica_pool_mib=128, redis_max_mib=64
-        )
         self._tell("starting the stack", 0.0)
         (self._dir / "ledgers").mkdir(parents=True, exist_ok=True)
-        with Stack(run_dir=self._dir / "stack", options=options) as stack, wired(stack):
-            if not self._plan.alerts:
-                return asyncio.run(self._run(stack))
-            began = time.monotonic()
-            with watching(stack, self._dir / "prometheus") as watch:
-                result = asyncio.run(self._run(stack))
-                result.fired = judge(self._windows, watch.firing(began))
-            return result
+        folder = (self._dir / "stack").resolve()
+        names = CLOCKED if any(isinstance(fault, clocks.Jumps) for fault in self._faults) else ()
+        with clocks.steered(folder, names) as environment:
+            options = StackOptions(
+                servers=2,
+                workers=2,
+                webs=1,
+                replicas=2,
+                primary_pool_mib=256,
+                replica_pool_mib=128,
+                redis_max_mib=64,
+                environment=environment,
+            )
+            with Stack(run_dir=folder, options=options) as stack, wired(stack):
+                return self._watched(stack)
+
+    def _watched(self, stack: Stack) -> Result:
+        """Runs it on a stack, Prometheus beside it if that was asked for."""
+        if not self._plan.alerts:
+            return asyncio.run(self._run(stack))
+        began = time.monotonic()
+        with watching(stack, self._dir / "prometheus") as watch:
+            result = asyncio.run(self._run(stack))
+            result.fired = judge(self._windows, watch.firing(began))
+        return result
 
     async def _run(self, stack: Stack) -> Result:
         site = Site(stack, random.Random(f"{self._plan.seed} faults"), quick=self._plan.quick)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from core.storage.allocation import RangeState
@@ -34,6 +34,10 @@ class OutboxSubject(Protocol):
         """Reads a batch."""
         ...
 
+    async def date(self, batch_id: int, issued_at_us: int) -> None:
+        """Gives a batch another time of issue, as a clock that is wrong does."""
+        ...
+
     async def segment(self, segment_id: int) -> Segment | None:
         """Reads a segment's record."""
         ...
@@ -61,6 +65,10 @@ class MemoryOutboxSubject:
         """Looks it up."""
         return self._tables.batches.get(batch_id)
 
+    async def date(self, batch_id: int, issued_at_us: int) -> None:
+        """Changes it."""
+        self._tables.batches[batch_id] = replace(self._tables.batches[batch_id], issued_at_us=issued_at_us)
+
     async def segment(self, segment_id: int) -> Segment | None:
         """Looks it up."""
         return self._tables.segments.get(segment_id)
@@ -87,6 +95,11 @@ class MySQLOutboxSubject:
     async def batch(self, batch_id: int) -> BatchRow | None:
         """Reads it."""
         return await self._reader().batch(batch_id)
+
+    async def date(self, batch_id: int, issued_at_us: int) -> None:
+        """Changes it."""
+        sql = "UPDATE batches SET issued_at_us = %s WHERE batch_id = %s"
+        await self.stores.primary.write(sql, (issued_at_us, batch_id))
 
     async def segment(self, segment_id: int) -> Segment | None:
         """Reads it."""

@@ -128,6 +128,23 @@ async def test_young_batches_wait_until_there_is_enough(subject: OutboxSubject) 
     assert [batch.items for batch in await subject.outbox.claim(patient)] == [6]
 
 
+async def test_what_a_clock_ahead_issued_does_not_wait_for_its_time(subject: OutboxSubject) -> None:
+    patient = replace(CLAIM, age_min_ms=HOUR_MS)
+    await subject.issue(2)
+    (batch,) = await subject.outbox.claim(CLAIM)
+    await subject.outbox.release(owner="worker-1")
+    assert await subject.outbox.claim(patient) == []
+    await subject.date(batch.batch_id, batch.issued_at_us + 30 * 24 * HOUR_MS * 1_000)
+    assert ids(await subject.outbox.claim(patient)) == [batch.batch_id]
+
+
+async def test_a_lease_of_a_clock_ahead_is_free(subject: OutboxSubject) -> None:
+    await subject.issue(1)
+    first = await subject.outbox.claim(replace(CLAIM, lease_ms=HOUR_MS))
+    assert await subject.outbox.claim(replace(OTHER, lease_ms=HOUR_MS)) == []
+    assert ids(await subject.outbox.claim(OTHER)) == ids(first)
+
+
 async def test_archiving_moves_the_batches(subject: OutboxSubject) -> None:
     await subject.issue(3)
     await subject.issue(2)

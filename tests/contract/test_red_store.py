@@ -83,7 +83,7 @@ class Memory:
         self._blues = MemorySubject()
         self._tables: MemoryTables = self._blues._tables
         self.reds: RedStore = self.another()
-        self.forms: FormStore = MemoryFormStore(tables=self._tables)
+        self.forms: FormStore = MemoryFormStore(tables=self._tables, now_us=now_us)
         self.reader: InvoiceReader = MemoryInvoiceReader(tables=self._tables, registry=MemoryRegistryStore())
         tax_ids = MemoryTaxIdStore()
         self._buyer = Buyer(
@@ -330,7 +330,7 @@ def new_form(blue: Issued, state: FormState, **changes: object) -> Form:
         state=int(state),
         red_number="",
         created_at_us=created,
-        expires_at_us=created + 1_000,
+        expires_at_us=created,
     )
     return dataclasses.replace(form, **changes)  # type: ignore[arg-type]
 
@@ -390,9 +390,10 @@ async def test_forms_are_made_once_listed_moved_and_voided(subject: Subject) -> 
         found += page
         after = (page[-1].created_at_us, page[-1].confirmation_id)
     assert found == sorted(forms, key=lambda form: (form.created_at_us, form.confirmation_id))
-    name = forms[2].confirmation_id
-    moved = await asyncio.gather(*(subject.forms.move(name, state=2, to_state=to) for to in (4, 5, 8)))
+    moves = (subject.forms.move(forms[2].confirmation_id, state=2, to_state=to) for to in (4, 5, 8))
+    moved = await asyncio.gather(*moves)
     assert sorted(moved) == [False, False, True]
-    assert await subject.forms.expire(now_us=now_us() + 10_000, items_max=1_000) >= 2
-    states = [(await subject.forms.get(form.confirmation_id)) for form in forms[:2]]
-    assert [form.state for form in states if form] == [int(FormState.EXPIRED)] * 2
+    later = await subject.forms.create(new_form(blue, FormState.WAITING_FOR_BUYER, expires_at_us=now_us() + 10**10))
+    assert await subject.forms.expire(now_us=now_us() + 10**11, items_max=1_000) >= 2
+    states = [(await subject.forms.get(form.confirmation_id)) for form in (*forms[:2], later)]
+    assert [form.state for form in states if form] == [FormState.EXPIRED, FormState.EXPIRED, later.state]

@@ -177,6 +177,14 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "P6",
+        "a lease that a clock ahead made too long is kept",
+        "core/storage/mysql/outbox.py",
+        " OR lease_until_us > {NOW_US} + %s)",
+        " OR %s < 0)",
+        (OUTBOX_TESTS,),
+    ),
+    Mutation(
+        "P6",
         "leases are kept when the object store is away",
         "workers/archive.py",
         "            await self._give_back(batches)\n",

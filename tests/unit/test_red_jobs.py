@@ -98,7 +98,7 @@ async def test_forms_become_void_when_their_time_is_up() -> None:
             name, 1, name, bytes(32), 1, "S", "B", NUMBER, b"", -1, False, int(state), "", 1, expires_at_us
         )
     now = [9]
-    job = ExpireJob(forms=MemoryFormStore(tables=tables), now_us=lambda: now[0])
+    job = ExpireJob(forms=MemoryFormStore(tables=tables, now_us=lambda: now[0]), now_us=lambda: now[0])
     assert not await job.step()
     now[0] = 10
     assert await job.step()

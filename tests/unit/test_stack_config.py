@@ -297,6 +297,19 @@ def test_the_edge_uses_every_value_given_and_listens_on_loopback_only(folder: Ru
     assert text.count("address: {socket_address: {address: 127.0.0.1,") == 2
 
 
+def test_only_the_named_process_is_started_with_more(folder: RunFolder, current: State) -> None:
+    from stack.system import Stack
+
+    more = {"server-1": {"LD_PRELOAD": "a.so"}, "redis": {"LD_PRELOAD": "b.so"}}
+    changed = replace(current, options=replace(current.options, environment=more))
+    state.save(folder, changed)
+    assert state.load(folder) == changed
+    found = {program.name: program.environment for program in Stack(run_dir=folder.root)._programs(changed)}
+    assert found["server-1"] == more["server-1"]
+    assert set(found["redis"]) == {"LD_PRELOAD", "MALLOC_CONF"}
+    assert {name for name, environment in found.items() if "LD_PRELOAD" in environment} == set(more)
+
+
 def test_every_part_has_a_program(folder: RunFolder, current: State) -> None:
     from stack.system import Stack
 

@@ -189,7 +189,7 @@ async def test_leases_go_back_when_the_object_store_is_away() -> None:
 async def test_a_new_process_takes_over_what_its_predecessor_left() -> None:
     archive = Archive(MemoryObjectStore())
     await archive.issue(3)
-    left = Claim(owner="worker-1", batches_max=10, invoices_max=10, bytes_max=10**6, lease_ms=3_600_000, age_min_ms=0)
+    left = Claim(owner="worker-1", batches_max=10, invoices_max=10, bytes_max=10**6, lease_ms=60_000, age_min_ms=0)
     assert len(await archive.outbox.claim(left)) == 1
     assert await archive.another("worker-2").step() is False
     assert await archive.job.step() is True

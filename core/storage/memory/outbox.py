@@ -33,14 +33,15 @@ class MemoryOutboxStore:
         """Leases free batches; see the port."""
         now_us = self._now_us()
         free = sorted(
-            (batch for batch in self._batches.values() if batch.segment_id is None and self._is_free(batch, now_us)),
+            (batch for batch in self._batches.values() if batch.segment_id is None and self._is_free(batch, wanted)),
             key=lambda batch: batch.batch_id,
         )
         invoices = sum(batch.items for batch in free)
         full = len(free) >= wanted.batches_max or invoices >= wanted.invoices_max
         picked: list[BatchRow] = []
         invoices_left, bytes_left = wanted.invoices_max, wanted.bytes_max
-        if full or any(batch.issued_at_us <= now_us - wanted.age_min_ms * MS for batch in free):
+        age_min_us = wanted.age_min_ms * MS
+        if full or any(not now_us - age_min_us < batch.issued_at_us <= now_us + age_min_us for batch in free):
             for batch in free[: wanted.batches_max]:
                 if picked and (batch.items > invoices_left or bytes_left <= 0):
                     break
@@ -51,10 +52,10 @@ class MemoryOutboxStore:
             self._leases[batch.batch_id] = _Lease(wanted.owner, now_us + wanted.lease_ms * MS)
         return picked
 
-    def _is_free(self, batch: BatchRow, now_us: int) -> bool:
+    def _is_free(self, batch: BatchRow, wanted: Claim) -> bool:
         """Tells whether nobody holds the batch."""
-        lease = self._leases.get(batch.batch_id)
-        return lease is None or lease.until_us <= now_us
+        lease, now_us = self._leases.get(batch.batch_id), self._now_us()
+        return lease is None or not now_us < lease.until_us <= now_us + wanted.lease_max_ms * MS
 
     async def release(self, *, owner: str, batch_ids: Sequence[int] | None = None) -> int:
         """Gives leases back; see the port."""

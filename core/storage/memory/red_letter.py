@@ -127,10 +127,11 @@ class MemoryRedStore:
 
 
 class MemoryFormStore:
-    """The FormStore of core/storage/red_letter_port.py over MemoryTables."""
+    """The FormStore of core/storage/red_letter_port.py over MemoryTables. `now_us` is the store's own clock."""
 
-    def __init__(self, *, tables: MemoryTables) -> None:
+    def __init__(self, *, tables: MemoryTables, now_us: Callable[[], int]) -> None:
         self._tables = tables
+        self._now_us = now_us
 
     async def create(self, form: Form) -> Form:
         """Stores a form; see the port."""
@@ -171,7 +172,8 @@ class MemoryFormStore:
 
     async def expire(self, *, now_us: int, items_max: int) -> int:
         """Voids overdue forms; see the port."""
-        overdue = [f for f in self._tables.forms.values() if f.state in WAITING and f.expires_at_us <= now_us]
+        until_us = min(now_us, self._now_us())
+        overdue = [f for f in self._tables.forms.values() if f.state in WAITING and f.expires_at_us <= until_us]
         for form in overdue[:items_max]:
             self._tables.forms[form.confirmation_id] = replace(form, state=int(FormState.EXPIRED))
         return len(overdue[:items_max])

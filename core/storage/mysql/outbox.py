@@ -55,10 +55,10 @@ class MySQLOutboxStore:
         async with self._transaction() as connection:
             found = await rows(
                 connection,
-                f"SELECT batch_id, items, issued_at_us <= {NOW_US} - %s FROM batches"
-                f" WHERE segment_id IS NULL AND lease_until_us <= {NOW_US}"
+                f"SELECT batch_id, items, issued_at_us <= {NOW_US} - %s OR issued_at_us > {NOW_US} + %s FROM batches"
+                f" WHERE segment_id IS NULL AND (lease_until_us <= {NOW_US} OR lease_until_us > {NOW_US} + %s)"
                 " ORDER BY batch_id LIMIT %s FOR UPDATE SKIP LOCKED",
-                (wanted.age_min_ms * MS, wanted.batches_max),
+                (wanted.age_min_ms * MS, wanted.age_min_ms * MS, wanted.lease_max_ms * MS, wanted.batches_max),
             )
             picked = _pick([(row[0], row[1]) for row in found], wanted.invoices_max)
             full = len(picked) < len(found) or len(found) == wanted.batches_max

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pymysql
 
+from core.storage.mysql.batch_feed import NOW_US
 from core.storage.mysql.pool import DUPLICATE_KEY, Primary, unavailable
 from core.storage.red_letter_port import WAITING, Form, FormFilter, FormState
 
@@ -85,7 +86,7 @@ class MySQLFormStore:
         """Voids overdue forms; see the port."""
         sql = (
             f"UPDATE red_confirmations SET state = {int(FormState.EXPIRED)}"
-            " WHERE state = %s AND expires_at_us <= %s ORDER BY expires_at_us LIMIT %s"
+            f" WHERE state = %s AND expires_at_us <= LEAST(%s, {NOW_US}) ORDER BY expires_at_us LIMIT %s"
         )
         expired = 0
         for state in sorted(WAITING):

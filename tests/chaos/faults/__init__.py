@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from tests.chaos.faults import caches, databases, disks, failovers, network, points, processes, resources, stores
+from tests.chaos.faults import (
+    caches,
+    clocks,
+    databases,
+    disks,
+    failovers,
+    network,
+    points,
+    processes,
+    resources,
+    stores,
+)
 from tests.chaos.faults.fault import Fault
 
-FAMILIES = (processes, caches, databases, failovers, stores, network, points, resources, disks)
+FAMILIES = (processes, caches, databases, failovers, stores, network, points, resources, disks, clocks)
 
 
 def catalogue() -> dict[str, Fault]:
