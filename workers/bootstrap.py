@@ -186,7 +186,6 @@ def _red_letter_jobs(settings: Settings, topology: Topology, stack: AsyncExitSta
             primary=PrimaryReader(primary=topology.primary),
             entries=RedisVerificationCache(link=link, settings=settings.redis),
             cached_s=settings.redis.verification_ttl_s,
-            now_us=now_us,
         ),
         ExpireJob(forms=MySQLFormStore(primary=topology.primary), now_us=now_us),
     ]

@@ -115,8 +115,15 @@ class RedStore(Protocol):
         """Tells whether the buyer has booked the invoice; at most 1 round trip."""
         ...
 
-    async def changed(self, *, since_us: int, after: str, items_max: int) -> list[tuple[str, int]]:
-        """Lists (blue number, time of change) of the balances changed since, by number; 1 round trip."""
+    async def time_us(self) -> int:
+        """The store's own clock, by which it notes changes, µs since the epoch; 1 round trip."""
+        ...
+
+    async def changed(self, *, since_us: int, after: str, items_max: int) -> list[str]:
+        """Lists the blue numbers of the balances changed since, by number; 1 round trip.
+
+        `since_us` is by the store's clock: those of the servers that change them may differ.
+        """
         ...
 
 

@@ -92,7 +92,7 @@ class Memory:
 
     def another(self) -> RedStore:
         if not hasattr(self, "reds"):
-            return MemoryRedStore(tables=self._tables, now_us=now_us)
+            return MemoryRedStore(tables=self._tables, now_us=now_us, time_us=now_us)
         return self.reds
 
     async def seller(self, *, red_numbers: int = 1_000) -> TestSeller:
@@ -240,8 +240,8 @@ async def test_a_red_invoice_has_a_number_of_its_own_range_and_counts(subject: S
     assert await red_total(subject, blue) == -3_000
     sums = await subject.reds.taken(blue.number)
     assert {line: taken.gross for line, taken in sums.items()} == {0: 1_000, 1: 2_000}
-    changed = await subject.reds.changed(since_us=first.issued_at_us, after="", items_max=1_000)
-    assert blue.number in dict(changed)
+    assert blue.number in await subject.reds.changed(since_us=first.issued_at_us - 10**6, after="", items_max=1_000)
+    assert not await subject.reds.changed(since_us=await subject.reds.time_us() + 1, after="", items_max=1_000)
     assert isinstance(await subject.blue(seller, "after"), Issued), "blue numbers go on"
 
 

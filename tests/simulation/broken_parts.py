@@ -124,6 +124,17 @@ class OldEntries(MemoryVerificationCache):
         return True
 
 
+class ServersTimes(MemoryRedStore):
+    """Notes changes by the clock of the server that makes them."""
+
+    def _commit(self, drafts: Sequence[RedDraft]) -> list[Answer]:
+        self._time_us, database_us = self._now_us, self._time_us
+        try:
+            return super()._commit(drafts)
+        finally:
+            self._time_us = database_us
+
+
 class NoSums(MemoryRedStore):
     """Compares a red invoice with its blue one alone, not with the reds before it."""
 
@@ -154,4 +165,5 @@ BROKEN: Final = {
     "the replica's word": Build(verification=ReplicasWord),
     "old entries stay": Build(entries=OldEntries),
     "reds are not summed": Build(reds=NoSums),
+    "reds are dated by servers": Build(reds=ServersTimes),
 }

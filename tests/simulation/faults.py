@@ -29,9 +29,6 @@ OF_THEMSELVES = (Kind.CACHE_FLUSH, Kind.CACHE_AWAY, Kind.OBJECTS_AWAY, Kind.CLOC
 TIMEOUT_S = 3.0  # what a port waits for its store
 FREEZE_S_MAX = 8.0  # longer than a lease
 JUMP_S_MAX = 60.0
-# A worker tells the cache of reds again by the times that servers gave them: a server may be behind by less than the
-# window of workers/red_letter.py.
-SERVER_JUMP_S_MAX = 2.5
 
 
 class Faults:

@@ -15,7 +15,7 @@ from tests.simulation.clients import Client, Ledger
 from tests.simulation.faults import Kind
 from tests.simulation.loop import Stuck
 from tests.simulation.machines import Build, Machine, Server, Worker
-from tests.simulation.world import Broken, World
+from tests.simulation.world import DATABASE, Broken, World
 
 ARCHIVE_S_MAX = 400.0  # of virtual time, when all works: a clock may have been ahead, and leases run out
 THOROUGHLY_EVERY = 8  # histories whose segments are read: that costs as much as the rest
@@ -66,7 +66,7 @@ async def _history(world: World, ledger: Ledger, shape: Shape, build: Build) -> 
     """All that happens."""
     room = world.choice.choice((6, 12, 1_000))
     servers = [Server(world, f"server-{slot}", build, room) for slot in range(2)]
-    outbox = build.outbox(now_us=world.clock("database"), batches=world.tables.batches, segments=world.tables.segments)
+    outbox = build.outbox(now_us=world.clock(DATABASE), batches=world.tables.batches, segments=world.tables.segments)
     machines: list[Machine] = [*servers, *(Worker(world, f"worker-{slot}", build, outbox) for slot in range(2))]
     world.replicate()
     clients = [Client(world, f"client-{place}", servers, ledger) for place in range(shape.clients)]

@@ -23,7 +23,7 @@ from server.services.red_letter import RedLetterService
 from server.services.verification import VerificationService
 from tests.simulation import ports
 from tests.simulation.loop import ConnectionLost, Process
-from tests.simulation.world import World
+from tests.simulation.world import DATABASE, World
 from workers.archive import ArchiveJob
 from workers.loop import Job
 from workers.loop import Loop as JobLoop
@@ -137,8 +137,9 @@ class Server(Machine):
             now_us=now_us,
             wait_max_ms=WAIT_MAX_MS,
         )
+        reds = build.reds(tables=world.tables, now_us=now_us, time_us=world.clock(DATABASE))
         self.reds = RedLetterService(
-            store=cast(Any, ports.Reds(world, process, build.reds(tables=world.tables, now_us=now_us))),
+            store=cast(Any, ports.Reds(world, process, reds)),
             reading=cast(Any, None),
             sellers=cast(Any, world.sellers),
             primary=self.primary,
@@ -203,12 +204,13 @@ class Worker(Machine):
             owner=self.name,
             now_us=now_us,
         )
+        reds = self._build.reds(tables=world.tables, now_us=now_us, time_us=world.clock(DATABASE))
         reassert = ReassertJob(
-            reds=cast(Any, ports.Reds(world, process, self._build.reds(tables=world.tables, now_us=now_us))),
+            reds=cast(Any, ports.Reds(world, process, reds)),
             primary=ports.Reader(world, process, of_replica=False),
             entries=ports.Entries(world, process, self._build.entries(state=world.cache, clock=world.loop.time)),
             cached_s=CACHED_S,
-            now_us=now_us,
+            clock=world.loop.time,
         )
         jobs: tuple[Job, ...] = (archive, reassert) if self.name == "worker-0" else (archive,)
         loops = JobLoop(stop_grace_ms=1_000, chance=world.choice.random, failed=lambda _: None)

@@ -121,7 +121,10 @@ class Reds:
         what = f"red commit {' '.join(draft.request_id for draft in drafts)}"
         return await self._world.ask(self._process, what, lambda: self._inner.commit(drafts))
 
-    async def changed(self, *, since_us: int, after: str, items_max: int) -> list[tuple[str, int]]:
+    async def time_us(self) -> int:
+        return await self._world.ask(self._process, "time", self._inner.time_us)
+
+    async def changed(self, *, since_us: int, after: str, items_max: int) -> list[str]:
         return await self._world.ask(
             self._process, "changed", lambda: self._inner.changed(since_us=since_us, after=after, items_max=items_max)
         )

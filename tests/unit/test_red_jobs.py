@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import pytest
+
 from core.storage.memory.cache import MemoryCacheState, MemoryVerificationCache
 from core.storage.memory.red_letter import MemoryFormStore, MemoryRedStore
 from core.storage.memory.tables import MemoryTables
@@ -32,17 +34,22 @@ class Cache(MemoryVerificationCache):
 
 class Setting:
     def __init__(self, *, changed_s_ago: float) -> None:
-        self.now_us = 10**15
+        self.now_us = 10**15  # the database's
+        self.now_s = 50.0
         self.tables = MemoryTables(red_changed={NUMBER: self.now_us - int(changed_s_ago * 1_000_000)})
         self.state = MemoryCacheState()
         self.cache = Cache(state=self.state, clock=lambda: 0.0)
         self.job = ReassertJob(
-            reds=MemoryRedStore(tables=self.tables, now_us=lambda: self.now_us),
+            reds=MemoryRedStore(tables=self.tables, now_us=lambda: 0, time_us=lambda: self.now_us),
             primary=Reader(),  # type: ignore[arg-type]
             entries=self.cache,
             cached_s=CACHED_S,
-            now_us=lambda: self.now_us,
+            clock=lambda: self.now_s,
         )
+
+    def pass_time(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.now_us += int(seconds * 1_000_000)
 
 
 async def test_an_old_state_that_comes_late_is_replaced() -> None:
@@ -58,7 +65,7 @@ async def test_a_cache_that_returns_with_an_old_state_is_told_however_long_it_wa
     setting.cache.away = True
     for _ in range(3):
         await setting.job.step()
-        setting.now_us += REASSERT_WINDOW_MS * 1_000
+        setting.pass_time(REASSERT_WINDOW_MS / 1_000)
     setting.cache.away = False
     setting.state.entries[NUMBER] = OLD
     await setting.job.step()
@@ -74,14 +81,18 @@ async def test_a_new_worker_begins_where_entries_may_still_be_cached_and_then_lo
     assert setting.state.entries[NUMBER] == OLD
 
 
-async def test_what_changed_while_the_clock_was_ahead_is_told_when_it_comes_back() -> None:
-    setting = Setting(changed_s_ago=-1)
-    setting.now_us += 60_000_000
+@pytest.mark.parametrize("jump_s", [60, -60, 86_400])
+async def test_when_the_databases_clock_is_set_everything_cached_is_told_again(jump_s: int) -> None:
+    setting = Setting(changed_s_ago=1)
+    await setting.job.step()
+    setting.pass_time(60)
     await setting.job.step()
     setting.state.entries[NUMBER] = OLD
+    setting.pass_time(1)
     await setting.job.step()
-    assert setting.state.entries[NUMBER] == OLD, "59 s ago by this clock"
-    setting.now_us -= 30_000_000
+    assert setting.state.entries[NUMBER] == OLD, "62 s ago"
+    setting.now_us += jump_s * 1_000_000
+    setting.pass_time(1)
     await setting.job.step()
     assert setting.state.entries[NUMBER] == ENTRY
 

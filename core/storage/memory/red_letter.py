@@ -22,11 +22,15 @@ Accepted = list[tuple[RedDraft, RedShape]]
 
 
 class MemoryRedStore:
-    """The RedStore of core/storage/red_letter_port.py over MemoryTables."""
+    """The RedStore of core/storage/red_letter_port.py over MemoryTables.
 
-    def __init__(self, *, tables: MemoryTables, now_us: Callable[[], int]) -> None:
+    `now_us` is the clock of the process that issues, `time_us` the store's own.
+    """
+
+    def __init__(self, *, tables: MemoryTables, now_us: Callable[[], int], time_us: Callable[[], int]) -> None:
         self._tables = tables
         self._now_us = now_us
+        self._time_us = time_us
         self._one_at_a_time = asyncio.Lock()
 
     async def commit(self, drafts: Sequence[RedDraft]) -> list[Answer]:
@@ -107,7 +111,7 @@ class MemoryRedStore:
             blue = tables.invoices[wish.blue_number]
             red_total = blue.red_total_minor + draft.gross_total_minor
             tables.invoices[wish.blue_number] = replace(blue, red_total_minor=red_total)
-            tables.red_changed[wish.blue_number] = issued_at_us
+            tables.red_changed[wish.blue_number] = self._time_us()
             if wish.confirmation_id:
                 form = tables.forms[wish.confirmation_id]
                 tables.forms[wish.confirmation_id] = replace(form, red_number=number)
@@ -120,10 +124,14 @@ class MemoryRedStore:
         """Tells whether the buyer has booked it; see the port."""
         return blue_number in self._tables.booked
 
-    async def changed(self, *, since_us: int, after: str, items_max: int) -> list[tuple[str, int]]:
+    async def time_us(self) -> int:
+        """The store's clock; see the port."""
+        return self._time_us()
+
+    async def changed(self, *, since_us: int, after: str, items_max: int) -> list[str]:
         """Lists changed balances; see the port."""
-        found = sorted(item for item in self._tables.red_changed.items() if item[1] >= since_us and item[0] > after)
-        return found[:items_max]
+        changes = self._tables.red_changed.items()
+        return sorted(number for number, at_us in changes if at_us >= since_us and number > after)[:items_max]
 
 
 class MemoryFormStore:

@@ -23,6 +23,7 @@ from core.limits import COMMIT_ATTEMPTS_MAX, OPEN_RANGES_MAX, RANGE_MOVES_MAX
 from core.storage import block
 from core.storage.allocation import RangeState, Stock, allocate, answer_known, stocks
 from core.storage.mysql import issuing_sql, red_sql
+from core.storage.mysql.batch_feed import NOW_US
 from core.storage.mysql.issued_rows import issued_from, lookups
 from core.storage.mysql.issuing import RETRY_AWAY_MS, RETRY_BASE_MS
 from core.storage.mysql.pool import DEADLOCK, DUPLICATE_KEY, LOCK_TIMEOUT, Primary, rows, unavailable
@@ -169,7 +170,7 @@ class MySQLRedStore:
             issuing_sql.take_numbers(allocation.taken),
             issuing_sql.insert_batch(issued_at_us, len(issued), allocation.runs, packed),
             insert,
-            red_sql.write_balances(accepted, sums, issued_at_us),
+            red_sql.write_balances(accepted, sums),
             *red_sql.use_forms(accepted, allocation.numbers),
             "COMMIT",
         ]
@@ -198,13 +199,18 @@ class MySQLRedStore:
         async with self._primary().connection() as connection:
             return bool(await self._booked.among(connection, [blue_number]))
 
-    async def changed(self, *, since_us: int, after: str, items_max: int) -> list[tuple[str, int]]:
+    async def time_us(self) -> int:
+        """The database's clock; see the port."""
+        ((now_us,),) = await self._primary().rows(f"SELECT {NOW_US}")
+        return int(now_us)
+
+    async def changed(self, *, since_us: int, after: str, items_max: int) -> list[str]:
         """Lists changed balances; see the port."""
         sql = (
-            "SELECT blue_number, changed_at_us FROM red_balances FORCE INDEX (by_change)"
+            "SELECT blue_number FROM red_balances FORCE INDEX (by_change)"
             " WHERE changed_at_us >= %s AND blue_number > %s ORDER BY blue_number LIMIT %s"
         )
-        return [(row[0], row[1]) for row in await self._primary().rows(sql, (since_us, after, items_max))]
+        return [row[0] for row in await self._primary().rows(sql, (since_us, after, items_max))]
 
 
 def _answers(drafts: Sequence[RedDraft], known: dict[Key, Issued], refused: dict[Key, BillowError]) -> list[Answer]:

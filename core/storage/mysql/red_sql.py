@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from core.domain import body
 from core.domain.kinds import InvoiceColor
 from core.domain.red_letter import Sums, pack_sums
+from core.storage.mysql.batch_feed import NOW_US
 from core.storage.mysql.issuing_sql import INSERT_INVOICES
 from core.storage.ports import Issued
 from core.storage.red_letter_port import RedDraft, RedShape
@@ -54,13 +55,16 @@ def insert_reds(accepted: Accepted, numbers: Sequence[str], issued_at_us: int) -
     return INSERT_INVOICES + ",".join(rows), issued
 
 
-def write_balances(accepted: Accepted, sums: Mapping[str, Sums], changed_at_us: int) -> str:
-    """Writes the balance of every blue that a red was accepted for, as counted under its lock."""
+def write_balances(accepted: Accepted, sums: Mapping[str, Sums]) -> str:
+    """Writes the balance of every blue that a red was accepted for, as counted under its lock.
+
+    When, the database says: whoever looks for late changes (workers/red_letter.py) asks by one clock.
+    """
     rows = []
     for number in sorted({wish.blue_number for wish, _ in accepted}):
         total = -sum(taken.gross for taken in sums[number].values())
         line_sums = _hex(pack_sums(sums[number]))
-        rows.append(f"({_hex(number.encode())},{total:d},{line_sums},{changed_at_us:d})")
+        rows.append(f"({_hex(number.encode())},{total:d},{line_sums},{NOW_US})")
     return (
         "INSERT INTO red_balances (blue_number, red_total_minor, line_sums, changed_at_us) VALUES "
         + ",".join(rows)
