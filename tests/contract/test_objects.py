@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -14,8 +16,10 @@ from core.storage.memory.objects import MemoryObjectStore
 from core.storage.objects.s3 import S3ObjectStore, open_s3
 from core.storage.ports import ObjectMissing, ObjectStore
 from stack import Stack
+from tests.chaos.proxy import Link, Loop, Proxy, Rule
 
 S_US = 1_000_000
+KIB = 1_024
 LARGE = os.urandom(6 * 1024 * 1024)
 
 
@@ -94,6 +98,35 @@ async def test_storing_again_makes_no_second_version_and_nothing_can_be_deleted(
         with pytest.raises(Exception, match="Denied"):
             await store._client.delete_object(Bucket=settings.bucket, Key=key, VersionId=version["VersionId"])
         assert await store.read(key, start=0, length=3) == b"abc"
+
+
+class CutInTheBody(Rule):
+    """Of an answer the first kilobyte arrives, then its connection is cut."""
+
+    async def down(self, link: Link, data: bytes) -> bytes:
+        if len(data) <= KIB:
+            return data
+        link.writer.write(data[:KIB])
+        await link.writer.drain()
+        await asyncio.sleep(0.05)  # a reset would overtake it
+        raise ConnectionResetError
+
+
+async def test_a_body_that_ends_too_soon_is_an_object_store_that_is_away(data_stores: Stack) -> None:
+    settings = load(data_stores.config_path).object_store
+    key = fresh("cut")
+    with Loop() as loop:
+        proxy = Proxy(target=int(settings.endpoint.rpartition(":")[2]), loop=loop)
+        proxy.open()
+        async with open_s3(replace(settings, endpoint=f"http://127.0.0.1:{proxy.port}")) as store:
+            await store.put(key, LARGE, retain_until_us=tomorrow_us())
+            proxy.begin(CutInTheBody)
+            with pytest.raises(BillowError) as caught:
+                await store.read(key, start=0, length=len(LARGE))
+            assert caught.value.reason is Reason.STORAGE_UNAVAILABLE
+            proxy.heal()
+            assert await store.read(key, start=0, length=len(LARGE)) == LARGE
+        proxy.close()
 
 
 async def test_an_object_store_that_is_away_is_said_to_be(data_stores: Stack) -> None:

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
@@ -101,8 +102,8 @@ class S3ObjectStore:
             if key is not None and _code(error) in MISSING:
                 raise ObjectMissing(key) from error
             raise _unavailable(error) from error
-        except (BotoCoreError, HTTPClientError, OSError, TimeoutError) as error:
-            raise _unavailable(error) from error
+        except (BotoCoreError, HTTPClientError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise _unavailable(error) from error  # aiohttp's own: a body that ends too soon
 
 
 def _code(error: ClientError) -> str:
