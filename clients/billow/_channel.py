@@ -19,6 +19,7 @@ def open_channel(target: Target, keepalive: Keepalive) -> aio.Channel:
         ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
         ("grpc.keepalive_time_ms", keepalive.interval_ms),
         ("grpc.keepalive_timeout_ms", keepalive.timeout_ms),
+        ("grpc.http2.ping_timeout_ms", keepalive.timeout_ms),  # without it: a minute
         ("grpc.keepalive_permit_without_calls", 0),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", _RECONNECT_FIRST_MS),

@@ -10,6 +10,8 @@ from grpc_status import rpc_status
 
 import billow
 from billow import RetryPolicy, Timeouts
+from tests.chaos.faults.network import Forgotten
+from tests.chaos.proxy import Loop, Proxy
 from tests.support.toy_server import Toy, bare, refuse, serving, silence
 
 FAST = RetryPolicy(backoff_first_ms=1, backoff_max_ms=5)
@@ -203,3 +205,20 @@ async def test_a_missing_invoice_is_not_found() -> None:
         with pytest.raises(billow.InvoiceNotFound) as caught:
             await client.get("2" * 20)
     assert caught.value.metadata["number"] == "2" * 20
+
+
+async def test_a_call_on_a_connection_that_was_forgotten_on_the_way_is_repeated_on_another() -> None:
+    keepalive = billow.Keepalive(interval_ms=1_000, timeout_ms=500)
+    toy = Toy()
+    with Loop() as loop:
+        async with serving(toy) as address:
+            proxy = Proxy(target=int(address.rpartition(":")[2]), loop=loop)
+            proxy.open()
+            there = f"127.0.0.1:{proxy.port}"
+            async with billow.AsyncClient(there, retry=FAST, keepalive=keepalive) as client:
+                await client.issue(request(1))
+                proxy.begin(Forgotten)
+                issued = await client.issue(request(2), timeout_s=30)
+            proxy.heal()
+            proxy.close()
+    assert issued.number.endswith("2")
