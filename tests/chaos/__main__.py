@@ -82,7 +82,9 @@ def _run(plan: Plan, console: Console, run_dir: Path | None, out: Path | None) -
     if not result.kept:
         console.print(f"what happened lies in {place}; again: make chaos SEED={plan.seed}", highlight=False)
         return 1
-    if run_dir is None:
+    if "INTERNAL" in result.whole.reasons:
+        console.print(f"calls ended as INTERNAL, a fault of ours that the logs in {place} explain", highlight=False)
+    elif run_dir is None:
         shutil.rmtree(place, ignore_errors=True)
     return 0
 

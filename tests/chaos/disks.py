@@ -20,7 +20,7 @@ import psutil
 
 from stack import StackError
 
-SIZE_MIB: Final = 3_072  # of one; a run of 40 minutes needs about half (docs/chaos.md)
+SIZE_MIB: Final = 3_072  # of one; a run of 45 minutes uses a quarter (docs/chaos.md)
 MEMORY_MIB: Final = 10_240  # for two that are full at once, and what is in the others
 BLOCK_BYTES: Final = 4_096
 COMMAND_S: Final = 30
