@@ -23,7 +23,7 @@ def main() -> int:
     """Runs it; returns the exit code: 0 all promises kept, 1 one was broken, 2 wrong use."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=None, help="repeats the schedule of a run; default: a new one")
-    parser.add_argument("--quick", action="store_true", help="every fault once, some pairs: at most five minutes")
+    parser.add_argument("--quick", action="store_true", help="most faults once, some pairs: at most five minutes")
     parser.add_argument("--minutes", type=float, default=28.0, help="of faults, at least (full run)")
     parser.add_argument("--kills", type=int, default=200, help="at least so many (full run)")
     parser.add_argument("--failovers", type=int, default=40, help="at least so many (full run)")

@@ -77,7 +77,6 @@ class DiskFullOfPrimaryRestarted(DiskFullOfPrimary):
     breaks = "its file system has no block left, and the process is killed: it cannot start"
     heals = "there is room again; the supervisor starts it, or its start notices it within a minute"
     hold_s = (3.0, 10.0)
-    full_only = False
 
     def __init__(self) -> None:
         super().__init__()
