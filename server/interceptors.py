@@ -155,6 +155,12 @@ class Guard:
         call_of = self._call_of
         rate = self._rates.get(access.scope or "")
 
+        def request(raw: bytes, key: Caller | None) -> Message:
+            message = _parsed(parse, raw)
+            if rate is not None and key is not None:
+                rate.take(key.tenant_key, _items(message))
+            return message
+
         async def handle(raw: bytes, context: Any) -> bytes:
             began = time.perf_counter()
             call = None
@@ -164,10 +170,8 @@ class Guard:
                 if before_parsing is not None:
                     before_parsing(call, raw)
                 parsing = True
-                request = _parsed(parse, raw)
-                if rate is not None and call.key is not None:
-                    rate.take(call.key.tenant_key, _items(request))
-                response = (await target(request, call)).SerializeToString()
+                # without a name here: a method may let go of its message while it waits
+                response = (await target(request(raw, call.key), call)).SerializeToString()
             except Exception as error:  # noqa: BLE001 (the border: every error becomes a status)
                 await _fail(error, call, context, _Running(method.full_name, note, began), unparsed=not parsing)
             note("OK", time.perf_counter() - began)

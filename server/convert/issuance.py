@@ -158,21 +158,18 @@ def fill_issued(message: invoice_pb2.IssuedInvoice, issued: Issued, seller_id: s
 
 
 def fill_result(
-    result: issuance_pb2.IssueResult,
-    answer: Issued | BillowError,
-    request: issuance_pb2.IssueInvoiceRequest,
-    request_id: str,
+    result: issuance_pb2.IssueResult, answer: Issued | BillowError, seller_id: str, request_id: str
 ) -> None:
-    """Writes what became of one request of a batch into its result."""
+    """Writes what became of one request of a batch, which named `seller_id`, into its result."""
     if isinstance(answer, Issued):
-        fill_issued(result.issued, answer, request.seller_id)
+        fill_issued(result.issued, answer, seller_id)
     else:
-        result.error.CopyFrom(errors.status(about(answer, request), request_id))
+        result.error.CopyFrom(errors.status(about(answer, seller_id), request_id))
 
 
-def about(error: BillowError, request: issuance_pb2.IssueInvoiceRequest) -> BillowError:
+def about(error: BillowError, seller_id: str) -> BillowError:
     """Completes an error that the store made without knowing the seller's name."""
     if error.reason not in (Reason.NO_NUMBER_RANGE, Reason.NUMBER_RANGE_EXHAUSTED, Reason.CREDIT_QUOTA_EXCEEDED):
         return error
-    metadata = {**error.metadata, "seller_id": request.seller_id}
+    metadata = {**error.metadata, "seller_id": seller_id}
     return BillowError(error.reason, error.message, metadata=metadata)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import TypeVar
 
 from billow.issuance.v1 import issuance_pb2
 from core.domain.errors import BillowError, Reason, Violation
@@ -30,6 +31,9 @@ SLICE_ITEMS = 25  # drafts made between two turns of the event loop: about 1.5 m
 RESULTS_SLICE_ITEMS = 250  # results written between two turns: about 1 ms
 RESULTS_CHEAPER = 10  # times: a result written, against a draft made
 
+_Batch = issuance_pb2.BatchIssueInvoicesRequest | issuance_pb2.StreamIssueInvoicesRequest
+_Results = TypeVar("_Results", issuance_pb2.BatchIssueInvoicesResponse, issuance_pb2.StreamIssueInvoicesResponse)
+
 
 class IssuanceHandlers(ReadingHandlers):
     """The methods of billow.issuance.v1.IssuanceService."""
@@ -54,18 +58,16 @@ class IssuanceHandlers(ReadingHandlers):
             try:
                 issued = await self._issuing.issue_one(issuance.draft(request, sellers.get(request.seller_id)), place)
             except BillowError as error:
-                raise issuance.about(error, request) from error
+                raise issuance.about(error, request.seller_id) from error
         response = issuance_pb2.IssueInvoiceResponse()
         issuance.fill_issued(response.issued, issued, request.seller_id)
         return response
 
-    async def BatchIssueInvoices(  # noqa: N802 (the contract's name)
+    def BatchIssueInvoices(  # noqa: N802 (the contract's name)
         self, request: issuance_pb2.BatchIssueInvoicesRequest, call: Call
-    ) -> issuance_pb2.BatchIssueInvoicesResponse:
+    ) -> Awaitable[issuance_pb2.BatchIssueInvoicesResponse]:
         """Issues a batch. Round trips: 2 cache, 2 primary for the whole batch while nothing is queued."""
-        response = issuance_pb2.BatchIssueInvoicesResponse()
-        await self._issue(request.requests, response, call)
-        return response
+        return self._issue(request, issuance_pb2.BatchIssueInvoicesResponse(), call)
 
     async def StreamIssueInvoices(  # noqa: N802 (the contract's name)
         self, requests: AsyncIterator[issuance_pb2.StreamIssueInvoicesRequest], call: Call
@@ -75,43 +77,61 @@ class IssuanceHandlers(ReadingHandlers):
         Round trips: 2 cache, 2 primary a message while nothing is queued.
         """
 
-        async def answer(
+        def answer(
             request: issuance_pb2.StreamIssueInvoicesRequest,
-        ) -> issuance_pb2.StreamIssueInvoicesResponse:
+        ) -> Awaitable[issuance_pb2.StreamIssueInvoicesResponse]:
             response = issuance_pb2.StreamIssueInvoicesResponse(sequence=request.sequence)
-            try:
-                await self._issue(request.requests, response, call)
-            except BillowError as error:
-                response.error.CopyFrom(errors.status(error, call.request_id))
-            return response
+            return self._answered(self._issue(request, response, call), response, call)
 
         async for response in ordered(requests, answer, under_way_max=STREAM_BATCHES_MAX):
             yield response
 
-    async def _issue(
-        self,
-        requests: Sequence[issuance_pb2.IssueInvoiceRequest],
-        response: issuance_pb2.BatchIssueInvoicesResponse | issuance_pb2.StreamIssueInvoicesResponse,
-        call: Call,
-    ) -> None:
-        """Issues the requests of one message and writes their results."""
-        items, tenant_key = len(requests), call.caller.tenant_key
+    @staticmethod
+    async def _answered(
+        issuing: Awaitable[object], response: issuance_pb2.StreamIssueInvoicesResponse, call: Call
+    ) -> issuance_pb2.StreamIssueInvoicesResponse:
+        """A message of a stream that fails is told so in its own answer."""
+        try:
+            await issuing
+        except BillowError as error:
+            response.error.CopyFrom(errors.status(error, call.request_id))
+        return response
+
+    async def _issue(self, message: _Batch, response: _Results, call: Call) -> _Results:
+        """Issues the requests of one message and writes their results.
+
+        The message is let go of once its drafts are made, and nobody else keeps it: it takes 1.3 KB an invoice, as
+        much as the draft, and at three times what can be done 20,000 of them wait here.
+        """
+        items, tenant_key = len(message.requests), call.caller.tenant_key
         check_batch(items, "requests")
         with self._issuing.room_for_batch(items, tenant_key=tenant_key, deadline_s=call.deadline_s) as place:
-            sellers = await self._find_sellers(requests, call)
-            drafts: list[Draft | BillowError] = []
-            async with self._turn.of(tenant_key, items):
-                for position, request in enumerate(requests):
-                    if position % SLICE_ITEMS == SLICE_ITEMS - 1:
-                        await asyncio.sleep(0)
-                    drafts.append(issuance.draft(request, sellers.get(request.seller_id)))
+            seller_ids, drafts = await self._drafts(message.requests, call)
+            del message
             answers = await self._issuing.issue_batch(drafts, place)
         results = response.results
         async with self._turn.of(tenant_key, items // RESULTS_CHEAPER):
-            for position, (request, answer) in enumerate(zip(requests, answers, strict=True)):
+            for position, (seller_id, answer) in enumerate(zip(seller_ids, answers, strict=True)):
                 if position % RESULTS_SLICE_ITEMS == RESULTS_SLICE_ITEMS - 1:
                     await asyncio.sleep(0)
-                issuance.fill_result(results.add(), answer, request, call.request_id)
+                issuance.fill_result(results.add(), answer, seller_id, call.request_id)
+        return response
+
+    async def _drafts(
+        self, requests: Sequence[issuance_pb2.IssueInvoiceRequest], call: Call
+    ) -> tuple[list[str], list[Draft | BillowError]]:
+        """Makes the drafts of a batch when its turn has come; returns its sellers' ids as well."""
+        sellers = await self._find_sellers(requests, call)
+        seller_ids: list[str] = []
+        drafts: list[Draft | BillowError] = []
+        async with self._turn.of(call.caller.tenant_key, len(requests)):
+            for position, request in enumerate(requests):
+                if position % SLICE_ITEMS == SLICE_ITEMS - 1:
+                    await asyncio.sleep(0)
+                seller_id = request.seller_id
+                seller_ids.append(seller_id)
+                drafts.append(issuance.draft(request, sellers.get(seller_id)))
+        return seller_ids, drafts
 
     def _require_room(self, call: Call, raw: bytes) -> None:
         """Raises OVERLOADED or SHUTTING_DOWN when no batch of this caller would be taken, however small."""

@@ -77,7 +77,7 @@ def issue(data: bytes) -> None:
     refusals(lambda: issuance.draft(issuance_pb2.IssueInvoiceRequest.FromString(data), None))
     draft = issuance.draft(request, seller())
     if isinstance(draft, BillowError):
-        told(issuance.about(draft, request))
+        told(issuance.about(draft, request.seller_id))
         return
     invoice = invoice_pb2.Invoice.FromString(draft.prepared + body.suffix(AT_US, NUMBER))
     assert (invoice.number, invoice.seller.tax_id, invoice.blue_number) == (NUMBER, seller().party.tax_id, "")
