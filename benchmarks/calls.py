@@ -7,7 +7,8 @@ its own, so that each may carry a new request id, which h2load cannot do.
 
 Closed loop: as many calls under way as wanted, each followed by the next. Open loop: calls start when their time has
 come whatever the answers do, and the latency counts from then, so that a slow server cannot hide its queue. Calls that
-find all connections full wait here, their time running.
+find all connections full wait here, their time running. What an open loop was refused it offers again as a later call,
+as its client would: that is also cheaper than to make new messages of which most are refused.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ DEFAULT_WINDOW = 65_535
 FRAME_BYTES_MAX = 16_384
 STREAMS_MAX = 90  # calls under way on one connection: below what Envoy allows
 OPEN_STREAMS_MAX = 900  # of an open loop, below the 1,024 that Envoy allows a connection
+AGAIN_MAX = 1_000  # refused messages kept to be offered again; the oldest are forgotten
 CALL_S = 30.0  # a call without an answer by then fails the load
 
 _FRAME = struct.Struct(">HBBBI")
@@ -289,16 +291,22 @@ class Caller:
         """
         load = Load(watched=watched)
         waiting: deque[float] = deque()  # due times of calls for which no connection had room
+        again: deque[bytes] = deque(maxlen=AGAIN_MAX)
         over = False
 
-        def done(tag: tuple[Connection, float], how: Ending) -> None:
+        def done(tag: tuple[Connection, float, bytes], how: Ending) -> None:
             if over:
                 return
-            connection, due = tag
+            connection, due, message = tag
             load.note(how, due)
+            if how.refused:
+                again.append(message)
             if waiting:
-                due = waiting.popleft()
-                connection.call(next(messages), (connection, due))
+                start(connection, waiting.popleft())
+
+        def start(connection: Connection, due: float) -> None:
+            message = again.popleft() if again else next(messages)
+            connection.call(message, (connection, due, message))
 
         made = await self._connect(connections, done)
         load.offered = int(rate * duration_s)
@@ -311,7 +319,7 @@ class Caller:
                 await asyncio.sleep(0)  # late: the answers must be read all the same
             connection = made[number % connections]
             if connection.under_way < OPEN_STREAMS_MAX:
-                connection.call(next(messages), (connection, due))
+                start(connection, due)
             else:
                 waiting.append(due)
         load.duration_s = max(duration_s, time.perf_counter() - load.began)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 from hpack import Encoder
 
-from benchmarks.calls import DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, Connection, Load, frame
+from benchmarks.calls import DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, Caller, Connection, Load, frame
 from benchmarks.trailers import ANSWERED, CUT_OFF, Ending
 from core.domain.errors import BillowError, Reason
 from server.convert import errors
@@ -104,6 +105,32 @@ def test_a_long_message_goes_in_frames_and_one_beyond_the_window_not_at_all() ->
     ]
     with pytest.raises(ValueError, match="does not fit"):
         connection.call(b"m" * 65_535, 1)
+
+
+class Refusing(Connection):
+    """A connection whose calls end at once: refused the first time that a message comes, answered the second."""
+
+    def __init__(self, done: Callable[[Any, Ending], None], seen: list[bytes]) -> None:
+        super().__init__("/a.B/C", "host:1", "key", done)
+        self.connection_made(cast(asyncio.BaseTransport, Wire()))
+        self.seen = seen
+
+    def call(self, message: bytes, tag: Any) -> None:
+        self.seen.append(message)
+        self._done(tag, ANSWERED if self.seen.count(message) > 1 else Ending(8, retry_info=True))
+
+
+async def test_what_an_open_loop_was_refused_it_offers_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+
+    async def connect(_: Caller, count: int, done: Callable[[Any, Ending], None]) -> list[Connection]:
+        return [Refusing(done, seen) for _ in range(count)]
+
+    monkeypatch.setattr(Caller, "_connect", connect)
+    caller = Caller(host="host", port=1, path="/a.B/C", secret="key")
+    made = await caller.open_loop(iter([b"0", b"1", b"2"]), rate=1_000, duration_s=0.006, connections=2)
+    assert seen == [b"0", b"0", b"1", b"1", b"2", b"2"]
+    assert (made.offered, made.latencies.count, made.refused, made.failed) == (6, 3, 3, 0)
 
 
 def split(written: bytes) -> list[tuple[int, int, int | None]]:
