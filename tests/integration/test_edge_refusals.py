@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -63,8 +66,9 @@ class Toy:
 class Edge:
     """Calls the toy through the edge."""
 
-    def __init__(self, channel: grpc.Channel, toy: Toy) -> None:
+    def __init__(self, channel: grpc.Channel, toy: Toy, port: int) -> None:
         self._channel = channel
+        self._port = port
         self.toy = toy
 
     def call(self, who: str, *, path: str = BATCH, timeout_s: float = WAIT_S) -> grpc.RpcError | None:
@@ -81,6 +85,17 @@ class Edge:
         """So many calls, one after the other; how many were refused."""
         return sum(self.call(who, **how) is not None for _ in range(calls))
 
+    def post(self, who: str, path: str = "/v1/invoices:batchIssue") -> tuple[int, dict[str, Any], set[str]]:
+        """One call as JSON: its status, its body, and the names of its headers."""
+        url = f"http://127.0.0.1:{self._port}{path}"
+        headers = {"authorization": who, "content-type": "application/json"}
+        request = urllib.request.Request(url, data=b"{}", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
+                return answer.status, json.load(answer), {name.lower() for name in answer.headers}
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error), {name.lower() for name in error.headers}
+
 
 @pytest.fixture
 def edge(running_stack: Stack, tmp_path: Path) -> Iterator[Edge]:
@@ -96,7 +111,7 @@ def edge(running_stack: Stack, tmp_path: Path) -> Iterator[Edge]:
     with own_edge(running_stack, tmp_path, changes, ready=_serves) as port:
         toy.seen.clear()
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Edge(channel, toy)
+            yield Edge(channel, toy, port)
     toy.stop()
 
 
@@ -158,3 +173,24 @@ def test_a_refusal_without_the_flag_is_not_repeated(edge: Edge) -> None:
     edge.toy.full, edge.toy.flag = {GREEDY}, False
     assert edge.refused(GREEDY) == CALLS
     assert edge.toy.seen[BATCH, GREEDY] == CALLS
+
+
+def test_callers_of_json_are_refused_alike(edge: Edge) -> None:
+    """At the edge as well, in JSON, with all that the server said but the flag."""
+    edge.toy.full = {GREEDY}
+    for _ in range(CALLS):
+        status, said, headers = edge.post(GREEDY)
+        assert (status, said["code"], said["message"]) == (429, 8, "no room")
+        kinds = [detail["@type"].rpartition(".")[2] for detail in said["details"]]
+        assert {"ErrorInfo", "RetryInfo"} <= set(kinds)
+        assert "x-billow-full" not in headers
+    assert 0 < edge.toy.seen[BATCH, GREEDY] < CALLS / 3, "most of it did not reach the server, some always does"
+
+
+def test_other_callers_of_json_are_not_refused(edge: Edge) -> None:
+    edge.toy.full = {GREEDY}
+    for _ in range(CALLS):
+        edge.post(GREEDY)
+        assert edge.post(MODEST)[0] == 200
+    edge.toy.full = set()
+    assert edge.post(GREEDY, "/v1/sellers/s/invoices")[0] == 200
