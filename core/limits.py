@@ -60,9 +60,12 @@ DELAY_INTERVAL_MS: Final = 1_000
 # Transactions of one lane under way at once. More wait for each other's ranges and only make smaller batches: measured
 # with 10 sellers and 2 processes, 675 single calls a second with 1 and 312 with 4; bulk is the same with both.
 LANE_COMMITS_MAX: Final = 1
-# A commit costs some 1.5 ms of CPU, an invoice in it 0.15 ms: below so many a lane that has work waits for more, and no
-# longer than this, so that it costs a single call little of its 250 ms (docs/adr/0037)
-REST_ITEMS_MAX: Final = 100
+# A commit costs some 3 ms of CPU, an invoice in it 0.4 ms. So after one of fewer than REST_ITEMS_MAX a lane in which
+# others wait rests as long as that took, and until as many wait as it had, REST_TIMES as long at most; REST_MS_MAX
+# costs a single call little of its 250 ms. Without others it rests only after a crowd of so many (docs/adr/0037)
+REST_ITEMS_MAX: Final = 250
+REST_CROWD_ITEMS: Final = 8
+REST_TIMES: Final = 6
 REST_MS_MAX: Final = 50
 COMMIT_ATTEMPTS_MAX: Final = 6  # of one transaction after deadlock, lock timeout, duplicate key or lost connection
 RANGE_MOVES_MAX: Final = 50  # times that one commit finds its remembered ranges used up

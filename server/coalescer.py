@@ -2,12 +2,13 @@
 
 A lane has a bounded queue and LANE_COMMITS_MAX committers. A committer takes whatever has gathered, from the tenants
 in turn, up to COMMIT_ITEMS_MAX items and COMMIT_BYTES_MAX bytes, and sees it through. A lone invoice goes at once. When
-others came meanwhile, the committer rests as long as its last small commit took, so that a crowd goes together: most
-of what a small commit costs is the commit's (docs/adr/0037). From the moment an item is taken into a commit it belongs
-to the lane: a caller that goes away ends its waiting, never the writing. Before that moment it has no number, and is
-dropped when nobody waits for it any more. Two lanes, interactive and bulk, keep a flood of batches from delaying single
-calls; while single calls come, the bulk lane also commits less at once, since both need the same number ranges. What a
-lane takes on is decided by server/admission.py, before validation.
+others came meanwhile, the committer rests until as many wait as its last small commit had, for some times as long as
+that took at most, so that a crowd goes together: most of what a small commit costs is the commit's (docs/adr/0037).
+From the moment an item is taken into a commit it belongs to the lane: a caller that goes away ends its waiting, never
+the writing. Before that moment it has no number, and is dropped when nobody waits for it any more. Two lanes,
+interactive and bulk, keep a flood of batches from delaying single calls; while single calls come, the bulk lane also
+commits less at once, since both need the same number ranges. What a lane takes on is decided by server/admission.py,
+before validation.
 """
 
 from __future__ import annotations
@@ -97,6 +98,7 @@ class Lane:
         self._used_at_s = -USED_S
         self._queue: FairQueue[_Group] = FairQueue(quantum=limits.TURN_ITEMS)
         self._arrived = asyncio.Semaphore(0)
+        self._resting: list[tuple[int, asyncio.Future[None]]] = []  # committers, and for how many they wait
         self._closed = False
         self._committers = [asyncio.create_task(self._run(), name=f"{name}-{slot}") for slot in range(commits_max)]
 
@@ -141,11 +143,14 @@ class Lane:
         if not self._queue:
             self._arrived.release()  # one wakes a committer, which takes them all or wakes the next
         self._queue.push(group.tenant_key, group)
+        if self._resting:
+            self._end_rests()
         return await group.waiter
 
     async def close(self) -> None:
         """Refuses new work, finishes what was accepted, and ends the committers."""
         self._closed = True
+        self._end_rests()
         for _ in self._committers:
             self._arrived.release()
         await asyncio.gather(*self._committers)
@@ -163,11 +168,37 @@ class Lane:
                 return
 
     async def _rest(self, slices: Sequence[tuple[_Group, int, int]], began_s: float) -> None:
-        """After a small commit, lets more gather beside what waits already, as long as the commit took."""
+        """After a small commit, lets more gather: as long as it took, and longer for as many as it had."""
         items = sum(end - start for _, start, end in slices)
-        if self._queue and items < limits.REST_ITEMS_MAX and not self._closed:
-            took_s = asyncio.get_running_loop().time() - began_s
-            await asyncio.sleep(min(took_s, limits.REST_MS_MAX / 1_000))
+        if self._closed or items >= limits.REST_ITEMS_MAX:
+            return
+        took_s = min(asyncio.get_running_loop().time() - began_s, limits.REST_MS_MAX / 1_000)
+        rest_s = min(limits.REST_TIMES * took_s, limits.REST_MS_MAX / 1_000)
+        if self._queue:
+            await asyncio.sleep(took_s)
+            rest_s -= took_s
+        elif items < limits.REST_CROWD_ITEMS:
+            return
+        if rest_s > 0 and not self._closed and self._admission.items < items:
+            await self._gather(items, rest_s)
+
+    async def _gather(self, items: int, wait_s: float) -> None:
+        """Waits until so many items are in the lane, for so long at most."""
+        loop = asyncio.get_running_loop()
+        resting = (items, loop.create_future())
+        timer = loop.call_later(wait_s, _end, resting[1])
+        self._resting.append(resting)
+        try:
+            await resting[1]
+        finally:
+            timer.cancel()
+            self._resting.remove(resting)
+
+    def _end_rests(self) -> None:
+        """Ends the rests for which enough have come, and all once the lane is closed."""
+        for items, gathered in self._resting:
+            if self._closed or self._admission.items >= items:
+                _end(gathered)
 
     def used_lately(self) -> bool:
         """Tells whether anything came within the last USED_S."""
@@ -264,3 +295,9 @@ class Lane:
                     fresh.append(answer)
             answers.append(answer)
         return answers, fresh
+
+
+def _end(waiting: asyncio.Future[None]) -> None:
+    """Wakes who waits, if that has not happened yet."""
+    if not waiting.done():
+        waiting.set_result(None)
