@@ -40,6 +40,7 @@ class ServerMetrics:
             registry=registry,
         )
         self._queued = Gauge("billow_queued_items", "Items waiting or under way by lane", ("lane",), registry=registry)
+        self._queued_in: dict[str, Gauge] = {}  # by lane: noted at every call
         refused = "Items refused before any work by lane and why: full, share, deadline, delay, lag"
         self._refused = Counter("billow_refused_items", refused, ("lane", "why"), registry=registry)
         dropped = "Items dropped before they were numbered, because nobody waited any more, by lane"
@@ -91,7 +92,10 @@ class ServerMetrics:
 
     def queued(self, lane: str, items: int) -> None:
         """So many items are waiting or under way."""
-        self._queued.labels(lane).set(items)
+        gauge = self._queued_in.get(lane)
+        if gauge is None:
+            gauge = self._queued_in[lane] = self._queued.labels(lane)
+        gauge.set(items)
 
     def replayed(self, lane: str, items: int) -> None:
         """So many items were answered from memory."""
