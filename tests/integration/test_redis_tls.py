@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ from core.settings import RedisSettings
 from core.storage.redis.cluster import open_link
 from core.storage.redis.issue_cache import RedisIssueCache
 from tests.contract.test_caches import SELLER_TAX_ID, key_of, new_issued
-from tests.support.redis_groups import MASTER_NAME, TIMEOUT_MS, address, ask, wait_until
+from tests.support.redis_groups import MASTER_NAME, PATIENCE_S, TIMEOUT_MS, address, ask, wait_until
 from tests.support.redis_server import START_S, RedisServer, free_port
 
 SLOTS = 16_384
@@ -86,8 +87,14 @@ def stack() -> Iterator[ExitStack]:
         yield running
 
 
+def open_files() -> int:
+    """How many files and sockets this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 async def remembers(settings: RedisSettings) -> bool:
     """Whether what is remembered is found again."""
+    before = open_files()
     link = open_link(settings=settings)
     try:
         cache, issued = RedisIssueCache(link=link, settings=settings), new_issued()
@@ -95,6 +102,11 @@ async def remembers(settings: RedisSettings) -> bool:
         return await cache.known([key_of(issued)]) == {key_of(issued): issued}
     finally:
         await link.close()
+        async with asyncio.timeout(PATIENCE_S):  # a TLS connection says goodbye and waits for an answer
+            while True:
+                await asyncio.sleep(0.01)
+                if open_files() <= before:
+                    break
 
 
 async def test_a_redis_that_can_be_trusted_is_used(
