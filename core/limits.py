@@ -61,12 +61,14 @@ DELAY_INTERVAL_MS: Final = 1_000
 # with 10 sellers and 2 processes, 675 single calls a second with 1 and 312 with 4; bulk is the same with both.
 LANE_COMMITS_MAX: Final = 1
 # A commit costs some 3 ms of CPU, an invoice in it 0.4 ms. So after one of fewer than REST_ITEMS_MAX a lane in which
-# others wait rests as long as that took, and until as many wait as it had, REST_TIMES as long at most; REST_MS_MAX
-# costs a single call little of its 250 ms. Without others it rests only after a crowd of so many (docs/adr/0037)
-REST_ITEMS_MAX: Final = 250
-REST_CROWD_ITEMS: Final = 8
+# others wait rests as long as that took. That of single calls, up to CROWD_ITEMS_MAX, also rests until as many wait as
+# it had, REST_TIMES as long at most, and after CROWD_ITEMS_MIN even without others: they come back together.
+# REST_MS_MAX costs a single call little of its 250 ms (docs/adr/0037)
+REST_ITEMS_MAX: Final = 100
 REST_TIMES: Final = 6
 REST_MS_MAX: Final = 50
+CROWD_ITEMS_MIN: Final = 8
+CROWD_ITEMS_MAX: Final = 250
 COMMIT_ATTEMPTS_MAX: Final = 6  # of one transaction after deadlock, lock timeout, duplicate key or lost connection
 RANGE_MOVES_MAX: Final = 50  # times that one commit finds its remembered ranges used up
 OPEN_RANGES_MAX: Final = 8  # ranges of one seller and kind looked at in one transaction, unless they are tiny

@@ -2,8 +2,8 @@
 
 A lane has a bounded queue and LANE_COMMITS_MAX committers. A committer takes whatever has gathered, from the tenants
 in turn, up to COMMIT_ITEMS_MAX items and COMMIT_BYTES_MAX bytes, and sees it through. A lone invoice goes at once. When
-others came meanwhile, the committer rests until as many wait as its last small commit had, for some times as long as
-that took at most, so that a crowd goes together: most of what a small commit costs is the commit's (docs/adr/0037).
+others came meanwhile, the committer rests as long as its last small commit took, and the interactive lane's until as
+many wait as it had, so that a crowd goes together: most of what a small commit costs is the commit's (docs/adr/0037).
 From the moment an item is taken into a commit it belongs to the lane: a caller that goes away ends its waiting, never
 the writing. Before that moment it has no number, and is dropped when nobody waits for it any more. Two lanes,
 interactive and bulk, keep a flood of batches from delaying single calls; while single calls come, the bulk lane also
@@ -85,6 +85,7 @@ class Lane:
         seller_tax_ids: Callable[[Sequence[int]], Mapping[int, str]],
         metrics: LaneMetrics,
         beside: Lane | None = None,
+        crowds: bool = True,
         commits_max: int = limits.LANE_COMMITS_MAX,
         admission: Admission | None = None,
     ) -> None:
@@ -94,6 +95,7 @@ class Lane:
         self._seller_tax_ids = seller_tax_ids
         self._metrics = metrics
         self._beside = beside
+        self._crowds = crowds
         self._admission = admission or Admission(lane=name)
         self._used_at_s = -USED_S
         self._queue: FairQueue[_Group] = FairQueue(quantum=limits.TURN_ITEMS)
@@ -168,18 +170,18 @@ class Lane:
                 return
 
     async def _rest(self, slices: Sequence[tuple[_Group, int, int]], began_s: float) -> None:
-        """After a small commit, lets more gather: as long as it took, and longer for as many as it had."""
+        """After a small commit, lets more gather: as long as it took, and in a lane of crowds for as many as it had."""
         items = sum(end - start for _, start, end in slices)
-        if self._closed or items >= limits.REST_ITEMS_MAX:
+        if self._closed or items >= (limits.CROWD_ITEMS_MAX if self._crowds else limits.REST_ITEMS_MAX):
             return
         took_s = min(asyncio.get_running_loop().time() - began_s, limits.REST_MS_MAX / 1_000)
         rest_s = min(limits.REST_TIMES * took_s, limits.REST_MS_MAX / 1_000)
         if self._queue:
             await asyncio.sleep(took_s)
             rest_s -= took_s
-        elif items < limits.REST_CROWD_ITEMS:
+        elif items < limits.CROWD_ITEMS_MIN:
             return
-        if rest_s > 0 and not self._closed and self._admission.items < items:
+        if self._crowds and rest_s > 0 and not self._closed and self._admission.items < items:
             await self._gather(items, rest_s)
 
     async def _gather(self, items: int, wait_s: float) -> None:

@@ -90,7 +90,13 @@ class Bench:
     """A lane over the in-memory store."""
 
     def __init__(
-        self, *, numbers: int = 10_000, commits_max: int = 1, items_max: int = 5_000, beside: Lane | None = None
+        self,
+        *,
+        numbers: int = 10_000,
+        commits_max: int = 1,
+        items_max: int = 5_000,
+        beside: Lane | None = None,
+        crowds: bool = True,
     ) -> None:
         state = RangeState(range_id=1, first_number=26_110_000_000_000_000_000, size=numbers, used=0)
         self.tables = MemoryTables(ranges={(SELLER, KIND): [state]})
@@ -106,6 +112,7 @@ class Bench:
             seller_tax_ids=lambda keys: dict.fromkeys(keys, ""),
             metrics=self.metrics,
             beside=beside,
+            crowds=crowds,
             commits_max=commits_max,
             admission=self.admission,
         )
@@ -168,46 +175,6 @@ async def test_after_a_small_commit_a_lane_with_work_lets_more_gather(
     await asyncio.gather(second, bench.lane.issue([draft(2)]))
     await bench.lane.issue([draft(3)])
     assert bench.store.sizes == [1, 2, 1]
-
-
-async def crowd(bench: Bench, items: int = 10) -> None:
-    """Sends so many single calls that are committed together, in a tenth of a second."""
-    calls = [asyncio.create_task(bench.lane.issue([draft(serial)])) for serial in range(items)]
-    await asyncio.sleep(0.1)
-    bench.store.gate.set()
-    await asyncio.gather(*calls)
-    assert bench.store.sizes == [items]
-    await settle()
-
-
-async def test_after_a_crowd_a_lane_waits_for_as_many(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "REST_MS_MAX", 5_000)
-    monkeypatch.setattr(limits, "REST_TIMES", 1_000)
-    await crowd(bench)
-    some = [asyncio.create_task(bench.lane.issue([draft(serial)])) for serial in range(100, 109)]
-    await asyncio.sleep(0.02)
-    assert bench.store.sizes == [10]
-    await asyncio.gather(*some, bench.lane.issue([draft(200)]))
-    assert bench.store.sizes == [10, 10]
-
-
-async def test_it_waits_for_a_crowd_no_longer_than_it_may(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "REST_MS_MAX", 30)
-    monkeypatch.setattr(limits, "REST_TIMES", 1_000)
-    await crowd(bench)
-    await bench.lane.issue([draft(100)])  # nobody else comes
-    assert bench.store.sizes == [10, 1]
-
-
-async def test_closing_ends_the_wait_for_a_crowd(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "REST_MS_MAX", 3_600_000)
-    monkeypatch.setattr(limits, "REST_TIMES", 1_000_000)
-    await crowd(bench)
-    last = asyncio.create_task(bench.lane.issue([draft(100)]))
-    await settle()
-    await bench.lane.close()
-    assert issued((await last)[0]).request_id == "order-100"
-    assert bench.store.sizes == [10, 1]
 
 
 async def test_a_commit_is_bounded_and_large_groups_are_cut(bench: Bench) -> None:
