@@ -74,7 +74,11 @@ _UNANSWERED = BillowError(Reason.INTERNAL, "not answered")
 
 
 class Lane:
-    """A bounded queue of drafts with committers that write them in batches, fair to the tenants."""
+    """A bounded queue of drafts with committers that write them in batches, fair to the tenants.
+
+    `beside`: the lane during whose use this one commits less at once. `crowds`: whether it waits, after a small commit,
+    for as many as that had; the lane of batches does not (docs/adr/0037).
+    """
 
     def __init__(
         self,

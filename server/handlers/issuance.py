@@ -77,25 +77,20 @@ class IssuanceHandlers(ReadingHandlers):
         Round trips: 2 cache, 2 primary a message while nothing is queued.
         """
 
-        def answer(
+        async def answer(
             request: issuance_pb2.StreamIssueInvoicesRequest,
-        ) -> Awaitable[issuance_pb2.StreamIssueInvoicesResponse]:
+        ) -> issuance_pb2.StreamIssueInvoicesResponse:
             response = issuance_pb2.StreamIssueInvoicesResponse(sequence=request.sequence)
-            return self._answered(self._issue(request, response, call), response, call)
+            issuing = self._issue(request, response, call)
+            del request  # it is let go of there
+            try:
+                await issuing
+            except BillowError as error:
+                response.error.CopyFrom(errors.status(error, call.request_id))
+            return response
 
         async for response in ordered(requests, answer, under_way_max=STREAM_BATCHES_MAX):
             yield response
-
-    @staticmethod
-    async def _answered(
-        issuing: Awaitable[object], response: issuance_pb2.StreamIssueInvoicesResponse, call: Call
-    ) -> issuance_pb2.StreamIssueInvoicesResponse:
-        """A message of a stream that fails is told so in its own answer."""
-        try:
-            await issuing
-        except BillowError as error:
-            response.error.CopyFrom(errors.status(error, call.request_id))
-        return response
 
     async def _issue(self, message: _Batch, response: _Results, call: Call) -> _Results:
         """Issues the requests of one message and writes their results.
