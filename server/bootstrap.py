@@ -161,7 +161,14 @@ async def _handlers(
     sellers = SellerDirectory(store=registry_store, wait_max_ms=wait_max_ms)
     issuing_store = MySQLIssuingStore(primary=topology.issuing, now_us=now_us, away_wait_ms=wait_max_ms)
     issue_cache = RedisIssueCache(link=link, settings=config.redis, metrics=metrics)
-    make_lane = partial(Lane, store=issuing_store, cache=issue_cache, seller_tax_ids=sellers.tax_ids, metrics=metrics)
+    make_lane = partial(
+        Lane,
+        store=issuing_store,
+        cache=issue_cache,
+        seller_tax_ids=sellers.tax_ids,
+        metrics=metrics,
+        wait_max_ms=wait_max_ms,
+    )
     admissions = [
         Admission(lane=lane, delay_ms=delay_ms, metrics=metrics)
         for lane, delay_ms in (("interactive", limits.INTERACTIVE_DELAY_MS), ("bulk", limits.BULK_DELAY_MS))

@@ -24,6 +24,7 @@ from core.storage.allocation import answer_known
 from core.storage.ports import Draft, IssueCache, Issued, IssuingStore
 from server.admission import Admission, Place, retry_delay_ms
 from server.fair_queue import FairQueue
+from server.overdue import Overdue
 
 LOG = logging.getLogger(__name__)
 
@@ -76,8 +77,9 @@ _UNANSWERED = BillowError(Reason.INTERNAL, "not answered")
 class Lane:
     """A bounded queue of drafts with committers that write them in batches, fair to the tenants.
 
-    `beside`: the lane during whose use this one commits less at once. `crowds`: whether it waits, after a small commit,
-    for as many as that had; the lane of batches does not (docs/adr/0037).
+    `wait_max_ms`: how long an answer is waited for. `beside`: the lane during whose use this one commits less at once.
+    `crowds`: whether it waits, after a small commit, for as many as that had; the lane of batches does not
+    (docs/adr/0037).
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Lane:
         cache: IssueCache,
         seller_tax_ids: Callable[[Sequence[int]], Mapping[int, str]],
         metrics: LaneMetrics,
+        wait_max_ms: int,
         beside: Lane | None = None,
         crowds: bool = True,
         commits_max: int = limits.LANE_COMMITS_MAX,
@@ -102,6 +105,7 @@ class Lane:
         self._crowds = crowds
         self._admission = admission or Admission(lane=name)
         self._used_at_s = -USED_S
+        self._overdue = Overdue(wait_max_s=wait_max_ms / 1_000)
         self._queue: FairQueue[_Group] = FairQueue(quantum=limits.TURN_ITEMS)
         self._arrived = asyncio.Semaphore(0)
         self._resting: list[tuple[int, asyncio.Future[None]]] = []  # committers, and for how many they wait
@@ -134,8 +138,9 @@ class Lane:
         """Issues the drafts with whatever else is waiting; answers in their order.
 
         `place`: the room taken for them, which is used up; without it, room is taken now, with the errors of `admit`.
-        Cancelling the call leaves going on what is in a commit, and drops the rest. What is still queued when the
-        caller's deadline passes is answered DEADLINE_EXCEEDED and has no number.
+        Cancelling the call leaves going on what is in a commit, and drops the rest, and so does the TimeoutError after
+        `wait_max_ms`. What is still queued when the caller's deadline passes is answered DEADLINE_EXCEEDED and has no
+        number.
         """
         if not drafts:
             return []
@@ -151,7 +156,7 @@ class Lane:
         self._queue.push(group.tenant_key, group)
         if self._resting:
             self._end_rests()
-        return await group.waiter
+        return await self._overdue.wait(group.waiter)
 
     async def close(self) -> None:
         """Refuses new work, finishes what was accepted, and ends the committers."""
@@ -160,6 +165,7 @@ class Lane:
         for _ in self._committers:
             self._arrived.release()
         await asyncio.gather(*self._committers)
+        self._overdue.close()
 
     async def _run(self) -> None:
         """One committer: takes what has gathered and sees it through, until the lane is closed and empty."""

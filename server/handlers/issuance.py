@@ -53,14 +53,17 @@ class IssuanceHandlers(ReadingHandlers):
         self, request: issuance_pb2.IssueInvoiceRequest, call: Call
     ) -> issuance_pb2.IssueInvoiceResponse:
         """Issues one invoice. Round trips: 2 cache, 2 primary; 1 more to the primary for a seller not seen lately."""
-        with self._issuing.room_for_one(tenant_key=call.caller.tenant_key, deadline_s=call.deadline_s) as place:
-            sellers = await self._find_sellers((request,), call)
+        tenant_key, seller_id = call.caller.tenant_key, request.seller_id
+        with self._issuing.room_for_one(tenant_key=tenant_key, deadline_s=call.deadline_s) as place:
+            seller = self._sellers.remembered(tenant_key, seller_id)
+            if seller is None:
+                seller = (await self._find_sellers((request,), call)).get(seller_id)
             try:
-                issued = await self._issuing.issue_one(issuance.draft(request, sellers.get(request.seller_id)), place)
+                issued = await self._issuing.issue_one(issuance.draft(request, seller), place)
             except BillowError as error:
-                raise issuance.about(error, request.seller_id) from error
+                raise issuance.about(error, seller_id) from error
         response = issuance_pb2.IssueInvoiceResponse()
-        issuance.fill_issued(response.issued, issued, request.seller_id)
+        issuance.fill_issued(response.issued, issued, seller_id)
         return response
 
     def BatchIssueInvoices(  # noqa: N802 (the contract's name)

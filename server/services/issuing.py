@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -26,7 +25,7 @@ class IssuingLane(Protocol):
         ...
 
     async def issue(self, drafts: Sequence[Draft], place: Place) -> list[Answer]:
-        """Issues the drafts in the room taken; raises SHUTTING_DOWN when none was accepted."""
+        """Issues the drafts in the room taken; raises SHUTTING_DOWN when none was accepted, or TimeoutError."""
         ...
 
 
@@ -77,8 +76,7 @@ class IssuingService:
         """
         if isinstance(draft, BillowError):
             raise draft
-        async with asyncio.timeout(self._wait_max_s):
-            (answer,) = await self._interactive.issue((draft,), place)
+        (answer,) = await self._interactive.issue((draft,), place)
         if isinstance(answer, BillowError):
             raise answer
         return answer
@@ -90,8 +88,7 @@ class IssuingService:
         Round trips as `issue_one`, for the whole batch.
         """
         good = [draft for draft in drafts if isinstance(draft, Draft)]
-        async with asyncio.timeout(self._wait_max_s):
-            answers = await self._bulk.issue(good, place)
+        answers = await self._bulk.issue(good, place)
         if len(good) == len(drafts):
             return answers
         written = iter(answers)

@@ -56,6 +56,10 @@ class SellerDirectory:
                 found[name[1]] = record
         return found
 
+    def remembered(self, tenant_key: int, seller_id: str) -> SellerRecord | None:
+        """Returns the tenant's seller if it is remembered; None says nothing about whether there is one."""
+        return self._by_name.get((tenant_key, seller_id))
+
     async def one(self, tenant_key: int, seller_id: str) -> SellerRecord:
         """Returns a seller of the tenant; raises SELLER_NOT_FOUND. At most 1 round trip."""
         found = (await self.find(tenant_key, (seller_id,))).get(seller_id)

@@ -119,7 +119,9 @@ class Server(Machine):
                 cache=answers,
                 seller_tax_ids=world.sellers.tax_ids,
                 metrics=Silent(),
+                wait_max_ms=WAIT_MAX_MS,
                 beside=beside,
+                crowds=beside is None,
                 admission=Admission(lane=name, items_max=self._room, clock=loop.time, draw=world.choice.random),
             )
 

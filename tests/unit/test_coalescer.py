@@ -97,6 +97,7 @@ class Bench:
         items_max: int = 5_000,
         beside: Lane | None = None,
         crowds: bool = True,
+        wait_max_ms: int = 60_000,
     ) -> None:
         state = RangeState(range_id=1, first_number=26_110_000_000_000_000_000, size=numbers, used=0)
         self.tables = MemoryTables(ranges={(SELLER, KIND): [state]})
@@ -111,6 +112,7 @@ class Bench:
             cache=self.cache,
             seller_tax_ids=lambda keys: dict.fromkeys(keys, ""),
             metrics=self.metrics,
+            wait_max_ms=wait_max_ms,
             beside=beside,
             crowds=crowds,
             commits_max=commits_max,
@@ -348,3 +350,31 @@ async def test_room_taken_before_the_lane_closed_is_refused_and_given_back() -> 
         bench.lane.admit(1)
     assert refused.value.reason is Reason.SHUTTING_DOWN
     assert refused.value.retry_delay_ms
+
+
+async def test_nobody_waits_longer_than_allowed_and_what_is_in_a_commit_is_still_written() -> None:
+    slow = Bench(wait_max_ms=300)
+    calls = [asyncio.create_task(slow.lane.issue([draft(0)]))]
+    await settle()
+    calls += [asyncio.create_task(slow.lane.issue([draft(serial)])) for serial in (1, 2)]
+    for call in calls:
+        with pytest.raises(TimeoutError):
+            await call
+    slow.store.gate.set()
+    again = await slow.lane.issue([draft(0)])  # the same request, sent again, finds what was written (P2)
+    assert issued(again[0]).request_id == "order-0"
+    await slow.lane.close()
+    assert len(slow.tables.by_request) == 1  # the other two waited in the queue: nobody waits for them any more
+
+
+async def test_a_wait_that_ends_in_time_leaves_the_others_their_own_time() -> None:
+    slow = Bench(wait_max_ms=60_000)
+    slow.store.gate.set()
+    await slow.lane.issue([draft(0)])
+    slow.store.gate.clear()
+    waiting = asyncio.create_task(slow.lane.issue([draft(1)]))
+    await settle()
+    assert not waiting.done()
+    slow.store.gate.set()
+    assert issued((await waiting)[0]).request_id == "order-1"
+    await slow.lane.close()
