@@ -8,8 +8,7 @@ from dataclasses import asdict
 from core import limits
 from core.documents.renderer import NotRenderable
 from core.settings import SigningSettings
-from press.process import REFUSED, RENDERED
-from press.processes import Processes, ProcessFailed
+from press.processes import DONE, REFUSED, Processes, ProcessFailed
 
 
 class PressFailed(Exception):
@@ -47,7 +46,7 @@ class ProcessPress:
             outcome, content = await self._processes.answer(format_name, body)
         except ProcessFailed as error:
             raise PressFailed(str(error)) from error
-        if outcome == RENDERED:
+        if outcome == DONE:
             return content
         if outcome == REFUSED:
             raise NotRenderable(content.decode())

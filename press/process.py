@@ -17,9 +17,7 @@ from core.documents.load_keys import load_keys
 from core.documents.renderer import NotRenderable, Renderer
 from core.documents.renderers import make_renderers
 from core.settings import SigningSettings
-from press.processes import serve
-
-RENDERED, REFUSED, FAILED = range(3)
+from press.processes import DONE, FAILED, REFUSED, Answer, serve
 
 
 def main() -> None:
@@ -31,10 +29,10 @@ def main() -> None:
     serve(lambda name, body: answer(renderers[name], body), sys.stdin.buffer, sys.stdout.buffer)
 
 
-def answer(renderer: Renderer, body: bytes) -> tuple[int, bytes]:
+def answer(renderer: Renderer, body: bytes) -> Answer:
     """Renders a body; a refusal or a fault comes back as text."""
     try:
-        return RENDERED, renderer.render(invoice_pb2.Invoice.FromString(body))
+        return DONE, renderer.render(invoice_pb2.Invoice.FromString(body))
     except NotRenderable as error:
         return REFUSED, str(error).encode()
     except Exception:  # noqa: BLE001 (the border: one bad invoice must not end the process)

@@ -21,6 +21,7 @@ LOG = logging.getLogger(__name__)
 REQUEST: Final = struct.Struct(">BI")  # length of the name of the work, length of the content; both follow
 ANSWER: Final = struct.Struct(">BI")  # what became of it, length of what follows
 OVERLOADED_RETRY_MS: Final = 500
+DONE, REFUSED, FAILED = range(3)  # what became of it: content, words for the caller, a traceback
 ENDING_S: Final = 2  # between the end of its pipes and that of a process
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import signal
+import struct
 from typing import Final
 
 from core import limits
-from core.documents.inspection import Comparison, Difference
+from core.documents.findings import Comparison, Difference, SignatureState
 from core.documents.read_invoice import Refusal, Unreadable
-from core.documents.signatures import SignatureState
 from core.domain.errors import BillowError, Reason, Violation
 from core.settings import SigningSettings
-from press.processes import OVERLOADED_RETRY_MS, Processes, ProcessFailed
-from server.document_reader_process import COMPARE, DONE, FACTS, LENGTH, READ, REFUSED, SAME_SIGNATURE
+from press.processes import DONE, OVERLOADED_RETRY_MS, REFUSED, Processes, ProcessFailed
 from server.services.imports import DocumentFacts
 from server.services.inspection import ReadDocument
+
+# what is asked of the process (server/document_reader_process.py), and how two parts are told apart
+READ, COMPARE, SAME_SIGNATURE, FACTS = "read", "compare", "same_signature", "facts"
+LENGTH: Final = struct.Struct(">I")  # of the first of two parts
 
 # how a document ends the process that reads it: its CPU time, a crash in a library's native code
 _BY_THE_DOCUMENT: Final = frozenset({-signal.SIGXCPU, -signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE})

@@ -11,24 +11,21 @@ import json
 import math
 import resource
 import signal
-import struct
 import sys
 import traceback
 from typing import Any, Final
 
 from billow.types.v1 import invoice_pb2
 from core import limits
-from core.documents.inspection import DocumentRead, Kind, compare, read_document, recognized, same_signature
+from core.documents.findings import Kind, recognized
+from core.documents.inspection import DocumentRead, compare, read_document, same_signature
 from core.documents.load_keys import load_checker
 from core.documents.read_invoice import ReadInvoice, Refusal, Unreadable
 from core.documents.signatures import SignatureChecker
 from core.domain.import_rules import import_faults
 from core.settings import SigningSettings
-from press.processes import Answer, serve
-
-READ, COMPARE, SAME_SIGNATURE, FACTS = "read", "compare", "same_signature", "facts"
-DONE, REFUSED, FAILED = range(3)
-LENGTH: Final = struct.Struct(">I")  # of the first of two parts
+from press.processes import DONE, FAILED, REFUSED, Answer, serve
+from server.document_reader import FACTS, LENGTH, READ, SAME_SIGNATURE
 
 _PARTY: Final = ("name", "tax_id", "address", "phone", "bank_name", "bank_account")
 _SCALARS: Final = (

@@ -9,13 +9,14 @@ from cryptography import x509
 
 from billow.types.v1 import invoice_pb2
 from core.documents import hostile_xml
-from core.documents.inspection import Kind, invoice_xml
+from core.documents.findings import Kind, SignatureState
+from core.documents.inspection import invoice_xml
 from core.documents.load_keys import load_checker, load_keys
 from core.documents.pdf_signatures import check_pdf_signature
 from core.documents.read_invoice import Unreadable
 from core.documents.renderer import NotRenderable
 from core.documents.renderers import make_renderers
-from core.documents.signatures import SignatureFinding, SignatureState
+from core.documents.signatures import SignatureFinding
 from core.settings import DocumentSettings
 
 _SIGNED = {"pdf": Kind.PDF, "xml": Kind.XML, "ofd": Kind.OFD}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,12 +11,13 @@ from lxml import etree
 
 from core import limits
 from core.documents import hostile_xml
+from core.documents.findings import Comparison, Difference, Kind, SignatureState
 from core.documents.pdf_signatures import check_pdf_signature
 from core.documents.read_invoice import ReadInvoice, Refusal, Unreadable
 from core.documents.read_ofd import attached_xml
-from core.documents.read_pdf import embedded_xml, looks_like_pdf
+from core.documents.read_pdf import embedded_xml
 from core.documents.read_xml import read_cn_tree
-from core.documents.signatures import SignatureChecker, SignatureState
+from core.documents.signatures import SignatureChecker
 from core.documents.xml_cn import SIGNATURE_PLACE, cn_xml
 from core.domain.issued_invoice import IssuedInvoiceView, IssuedLine, Moment
 from core.domain.kinds import InvoiceColor, LineType
@@ -31,15 +31,6 @@ _LINE: Final = (
     *("name", "category", "goods_code", "specification", "unit", "quantity", "unit_price"),
     *("amount_minor", "tax_rate_bp", "zero_rate_reason", "tax_minor", "net_minor", "gross_minor"),
 )
-_ZIP: Final = b"PK\x03\x04"
-
-
-class Kind(enum.IntEnum):
-    """What a document is; the values are those of billow.inspection.v1.DocumentKind."""
-
-    XML = 1
-    OFD = 2
-    PDF = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +43,6 @@ class DocumentRead:
     invoice: ReadInvoice
     signature: SignatureState
     whole_file: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A field that differs: its path in billow.types.v1.Invoice, what the document says and what was issued."""
-
-    path: str
-    document: str
-    issued: str
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A document beside the invoice as issued. `same_file`: also what stands beside the fields, but for a signature."""
-
-    differences: tuple[Difference, ...]  # at most DIFFERENCES_MAX
-    difference_count: int
-    same_file: bool
-
-
-def recognized(content: bytes) -> Kind | None:
-    """Tells the format by the content, not by a name; None: neither XML nor OFD nor PDF."""
-    if content.startswith(_ZIP):
-        return Kind.OFD
-    if content.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<":
-        return Kind.XML
-    return Kind.PDF if looks_like_pdf(content) else None
 
 
 def invoice_xml(kind: Kind, content: bytes) -> bytes:

@@ -14,7 +14,8 @@ from typing import Final
 
 from core import limits
 from core.documents import cms
-from core.documents.signatures import SignatureFinding, SignatureState, TrustedCertificates
+from core.documents.findings import SignatureState
+from core.documents.signatures import SignatureFinding, TrustedCertificates
 
 _RANGE: Final = re.compile(
     rb"/ByteRange\s{0,4}\[\s{0,20}0\s{1,20}(\d{1,10})\s{1,20}(\d{1,10})\s{1,20}(\d{1,10})\s{0,20}\]"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import zlib
-from typing import Final
 
 import pikepdf
 
@@ -18,14 +17,6 @@ from core import limits
 from core.documents import hostile_xml
 from core.documents.read_invoice import ReadInvoice, Refusal, Unreadable
 from core.documents.read_xml import read_cn_tree
-
-_MARK: Final = b"%PDF-"
-_MARK_WITHIN: Final = 1_024  # bytes; readers accept some bytes before it
-
-
-def looks_like_pdf(data: bytes) -> bool:
-    """Tells whether it begins as a PDF does."""
-    return _MARK in data[:_MARK_WITHIN]
 
 
 def read_pdf(data: bytes) -> ReadInvoice:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +16,7 @@ from signxml.exceptions import SignXMLException
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 from signxml.xades.xades import XAdESSignatureConfiguration, XAdESVerifier
 
+from core.documents.findings import SignatureState
 from core.documents.seller_certificates import SellerCertificates
 from core.documents.xml_cn import SIGNATURE_PLACE
 
@@ -25,15 +25,6 @@ XADES_REFERENCES: Final = ["", "#SignXMLSignature1-SignedProperties1", "#SignXML
 
 _DS: Final = "{http://www.w3.org/2000/09/xmldsig#}"
 _SELLER: Final = "EInvoiceData/SellerInformation/SellerIdNum"
-
-
-class SignatureState(enum.StrEnum):
-    """What was found."""
-
-    UNSIGNED = "unsigned"
-    VALID = "valid"  # the whole document is signed by a certificate that is trusted here
-    UNKNOWN = "unknown"  # there is a signature, by nobody known here: it says nothing, either way
-    BROKEN = "broken"  # a trusted certificate is named, and the document is not what it signed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

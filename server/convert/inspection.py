@@ -7,8 +7,8 @@ from typing import Final
 from billow.inspection.v1 import inspection_pb2
 from billow.types.v1 import invoice_pb2
 from core import limits
+from core.documents.findings import SignatureState
 from core.documents.read_invoice import Refusal
-from core.documents.signatures import SignatureState
 from core.domain.errors import BillowError, Reason, Violation
 from server.services.inspection import Inspection
 

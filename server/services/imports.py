@@ -8,9 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from core.documents.inspection import Kind
+from core.documents.findings import Kind, SignatureState
 from core.documents.read_invoice import Refusal, Unreadable
-from core.documents.signatures import SignatureState
 from core.domain.errors import Violation
 from core.storage.entry_port import TaxIdStore
 from core.storage.import_port import Import, ImportStore

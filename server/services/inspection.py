@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from core import limits
+from core.documents.findings import Comparison, Difference, Kind, SignatureState, recognized
 from core.documents.formats import OFD, PDF, XML
-from core.documents.inspection import Comparison, Difference, Kind, recognized
 from core.documents.read_invoice import Refusal, Unreadable
 from core.documents.renderer import DocumentFormat
-from core.documents.signatures import SignatureState
 from core.domain import verification
 from core.domain.errors import BillowError, Reason
 from core.domain.kinds import InvoiceState, state_of

@@ -9,12 +9,14 @@ from functools import cache
 
 from core import limits
 from core.documents import cms, hostile_xml
-from core.documents.inspection import Kind, compare, read_document, recognized, same_signature
+from core.documents.findings import Kind, SignatureState, recognized
+from core.documents.inspection import compare, read_document, same_signature
 from core.documents.read_invoice import ReadInvoice, Unreadable
 from core.documents.renderers import make_renderers
-from core.documents.signatures import SignatureChecker, SignatureState
+from core.documents.signatures import SignatureChecker
 from core.domain.import_rules import import_faults
-from server import document_reader_process
+from press import processes
+from server import document_reader, document_reader_process
 from server.document_reader_process import message
 from tests.fuzz.decoder import Decoder
 from tests.support.documents import FONT, issued_invoice
@@ -69,9 +71,9 @@ def holds(invoice: ReadInvoice) -> None:
 
 def answer(content: bytes) -> None:
     """The reading process never tells of a fault of its own, whatever it is asked."""
-    for name in (document_reader_process.READ, document_reader_process.FACTS):
+    for name in (document_reader.READ, document_reader.FACTS):
         code, told = document_reader_process.answer(name, content, checker())
-        assert code != document_reader_process.FAILED, told.decode()
+        assert code != processes.FAILED, told.decode()
 
 
 def ofd_parts(content: bytes) -> None:

@@ -20,11 +20,11 @@ import billow
 from billow.document.v1 import document_pb2, document_pb2_grpc
 from billow.issuance.v1 import issuance_pb2
 from core import settings
+from core.documents.findings import SignatureState
 from core.documents.formats import FORMATS, PDF
 from core.documents.load_keys import load_checker, load_keys
 from core.documents.pdf_signatures import check_pdf_signature
 from core.documents.renderers import make_renderers
-from core.documents.signatures import SignatureState
 from core.storage.objects.s3 import open_s3
 from press.kept import key_of
 from stack import Stack

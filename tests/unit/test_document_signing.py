@@ -18,8 +18,9 @@ from signxml.algorithms import CanonicalizationMethod
 from signxml.signer import XMLSigner
 
 from core.documents import hostile_xml
+from core.documents.findings import SignatureState
 from core.documents.read_xml import read_cn_xml
-from core.documents.signatures import SignatureChecker, SignatureState
+from core.documents.signatures import SignatureChecker
 from core.documents.signing import PLACEHOLDER, sign_xml
 from core.documents.signing_keys import KeyRing, PlainKey, load_key
 from core.documents.xml_cn import SIGNATURE_PLACE, CnXmlRenderer, cn_xml

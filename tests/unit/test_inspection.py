@@ -14,11 +14,10 @@ import pytest
 
 from billow.inspection.v1 import inspection_pb2
 from billow.types.v1 import invoice_pb2
+from core.documents.findings import Kind, SignatureState, recognized
 from core.documents.formats import OFD, PDF, XML
-from core.documents.inspection import Kind, recognized
 from core.documents.read_invoice import Refusal
 from core.documents.renderers import make_renderers
-from core.documents.signatures import SignatureState
 from core.domain.errors import BillowError, Reason
 from core.domain.kinds import InvoiceState
 from press.kept import key_of

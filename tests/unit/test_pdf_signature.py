@@ -25,9 +25,10 @@ from pyhanko_certvalidator import ValidationContext
 
 from core import limits
 from core.documents import cms
+from core.documents.findings import SignatureState
 from core.documents.pdf_signatures import check_pdf_signature
 from core.documents.renderers import make_renderers
-from core.documents.signatures import SignatureState, TrustedCertificates
+from core.documents.signatures import TrustedCertificates
 from core.documents.signing_keys import PlainKey
 from tests.support.documents import FONT, NUMBER, issued_invoice
 from tests.support.signing_keys import curve_pair, key_pair, ring

@@ -17,7 +17,7 @@ from core.domain.issued_invoice import IssuedInvoiceView
 from core.settings import DocumentSettings
 from press import process as press_process
 from press.pool import PressFailed, ProcessPress
-from press.processes import ANSWER, REQUEST, serve
+from press.processes import ANSWER, REFUSED, REQUEST, serve
 from tests.support.documents import FONT, issued_invoice
 
 BODY = issued_invoice(2).SerializeToString()
@@ -114,5 +114,5 @@ def test_a_refusal_comes_back_in_words() -> None:
     serve(lambda _, body: press_process.answer(Choosy(), body), requests, answers)
     outcome, length = ANSWER.unpack(answers.getvalue()[: ANSWER.size])
     words = answers.getvalue()[ANSWER.size :]
-    assert (outcome, words) == (press_process.REFUSED, b"26110000000000000042 is not for me")
+    assert (outcome, words) == (REFUSED, b"26110000000000000042 is not for me")
     assert length == len(words)

@@ -11,11 +11,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from core.documents import hostile_xml
+from core.documents.findings import SignatureState
 from core.documents.load_keys import load_checker, load_keys
 from core.documents.pdf_signatures import check_pdf_signature
 from core.documents.renderers import make_renderers
 from core.documents.seller_certificates import SellerCertificates
-from core.documents.signatures import SignatureFinding, SignatureState
+from core.documents.signatures import SignatureFinding
 from core.documents.signing_keys import SellerKeys, load_key
 from core.documents.xml_cn import CnXmlRenderer
 from core.settings import DocumentSettings, SettingsError, SigningSettings

@@ -11,9 +11,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from core.documents import hostile_xml
+from core.documents.findings import SignatureState
 from core.documents.load_keys import load_checker, load_keys
 from core.documents.renderers import make_renderers
-from core.documents.signatures import SignatureState
 from core.documents.token_key import TokenKey, load_token_key
 from core.settings import DocumentSettings, SettingsError, SigningSettings
 from tests.support.documents import FONT, issued_invoice
