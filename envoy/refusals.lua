@@ -3,7 +3,7 @@
 local CALLERS_MAX = 10000 -- being refused at once; beyond, all are forgotten
 local HALF_MS = 1000 -- what was counted before counts half
 local FRESH_MS = 1000 -- no refusal for so long: the caller is forgotten
-local PASSED_TIMES = 1.5 -- times what is taken goes to the servers, so that they decide, and growing room is found
+local PASSED_TIMES = 1.2 -- times what is taken goes to the servers, so that they decide, and growing room is found
 local PASSED_FREE = 5 -- and so many more
 local MS = { H = 3600000, M = 60000, S = 1000, m = 1, u = 1e-3, n = 1e-6 } -- units of grpc-timeout
 local OURS = "billow.refusals"
