@@ -329,6 +329,14 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "P9",
+        "an answer is waited for without end",
+        "server/overdue.py",
+        "future.set_exception(TimeoutError())",
+        "pass",
+        (LANE_TESTS,),
+    ),
+    Mutation(
+        "P9",
         "tenants do not take turns",
         "server/fair_queue.py",
         "            self._turns.rotate(-1)\n",

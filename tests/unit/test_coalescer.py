@@ -357,9 +357,11 @@ async def test_nobody_waits_longer_than_allowed_and_what_is_in_a_commit_is_still
     calls = [asyncio.create_task(slow.lane.issue([draft(0)]))]
     await settle()
     calls += [asyncio.create_task(slow.lane.issue([draft(serial)])) for serial in (1, 2)]
+    ended, _ = await asyncio.wait(calls, timeout=10)
+    assert len(ended) == 3
     for call in calls:
         with pytest.raises(TimeoutError):
-            await call
+            call.result()
     slow.store.gate.set()
     again = await slow.lane.issue([draft(0)])  # the same request, sent again, finds what was written (P2)
     assert issued(again[0]).request_id == "order-0"
