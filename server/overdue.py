@@ -1,4 +1,4 @@
-"""Waits that take too long, ended by one timer for all of them: `asyncio.timeout` costs every wait 6 µs, this 1."""
+"""Waits that take too long, ended by one timer for all of them: `asyncio.timeout` costs a wait 4 µs, this 0.6."""
 
 from __future__ import annotations
 
