@@ -13,6 +13,7 @@ from typing import Final
 
 import redis
 
+from admin.nodes import patient
 from core.settings import Settings, load
 from core.storage.migrations.run import upgrade
 from core.storage.mysql.issuing import MySQLIssuingStore
@@ -58,7 +59,7 @@ async def own_stores(
         lines = "\n".join(f"{key} = {value}" for key, value in worker.items())
         config.write_text(text.replace("[worker]", f"[worker]\n{lines}"))
         settings = load(config)
-        mysql = settings.mysql
+        mysql = patient(settings.mysql)
         upgrade(mysql, user=mysql.admin_user, password=mysql.admin_password)
         as_admin = dataclasses.replace(mysql, user=mysql.admin_user, password=mysql.admin_password)
         async with AsyncExitStack() as opened:
