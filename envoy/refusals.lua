@@ -1,10 +1,14 @@
 -- Refuses for the servers what they would refuse: when a caller brings many more batches than they take, most of it gets
--- the servers' last refusal again, from here, for a quarter of the work (docs/adr/0045). Each thread of Envoy counts alone.
+-- the servers' last refusal again, from here, for a quarter of the work (docs/adr/0045). What is taken counts when its
+-- answer comes, as refusals do: both are of the same time. Each thread of Envoy counts alone.
 local CALLERS_MAX = 10000 -- being refused at once; beyond, all are forgotten
 local HALF_MS = 1000 -- what was counted before counts half
-local FRESH_MS = 1000 -- no refusal for so long: the caller is forgotten
-local PASSED_TIMES = 1.2 -- times what is taken goes to the servers, so that they decide, and growing room is found
+local FORGOTTEN_MS = 10000 -- nothing refused for so long, neither here nor there: the caller is forgotten
+local FRESH_MS = 2000 -- the servers refused something so lately: they are full
+local PASSED_FULL = 1.2 -- times what is taken goes to full servers, so that they decide, and growing room is found
+local PASSED = 3 -- times what is taken goes to servers that are not: twice as much each second, until all goes through
 local PASSED_FREE = 5 -- and so many more
+local LONGER = 1.2 -- times a refused call's patience is more patience; below, it is another moment of sending
 local MS = { H = 3600000, M = 60000, S = 1000, m = 1, u = 1e-3, n = 1e-6 } -- units of grpc-timeout
 local OURS = "billow.refusals"
 local callers, known = {}, 0
@@ -22,20 +26,41 @@ local function forget(who)
   end
 end
 
+local function remember(who, now_ms)
+  if known >= CALLERS_MAX then
+    callers, known = {}, 0
+  end
+  callers[who] = { seen = 0, taken = 0, halved_ms = now_ms }
+  known = known + 1
+  return callers[who]
+end
+
+local function refused(caller, now_ms, timeout, headers)
+  caller.full_ms, caller.refused_ms = now_ms, now_ms
+  caller.timeout_ms = timeout_ms(timeout)
+  caller.refusal = {
+    [":status"] = "200",
+    ["content-type"] = "application/grpc",
+    ["grpc-status"] = headers:get("grpc-status"),
+    ["grpc-message"] = headers:get("grpc-message"),
+    ["grpc-status-details-bin"] = headers:get("grpc-status-details-bin"),
+  }
+end
+
 -- Whether this call is one too many. A call that waits longer than the refused one did is for the servers to judge.
 local function too_many(caller, now_ms, timeout)
   if now_ms - caller.halved_ms >= HALF_MS then
-    caller.seen, caller.passed, caller.refused = caller.seen / 2, caller.passed / 2, caller.refused / 2
+    caller.seen, caller.taken = caller.seen / 2, caller.taken / 2
     caller.halved_ms = now_ms
   end
   caller.seen = caller.seen + 1
-  local taken = math.max(caller.passed - caller.refused, 0)
-  local beyond = caller.seen - PASSED_TIMES * taken - PASSED_FREE
-  if timeout_ms(timeout) <= caller.timeout_ms and math.random() * caller.seen < beyond then
-    return true
+  local times = now_ms - caller.full_ms < FRESH_MS and PASSED_FULL or PASSED
+  local beyond = caller.seen - times * caller.taken - PASSED_FREE
+  if timeout_ms(timeout) > LONGER * caller.timeout_ms or math.random() * caller.seen >= beyond then
+    return false
   end
-  caller.passed = caller.passed + 1
-  return false
+  caller.refused_ms = now_ms
+  return true
 end
 
 function envoy_on_request(handle)
@@ -48,7 +73,7 @@ function envoy_on_request(handle)
   local caller = callers[who]
   if caller ~= nil then
     local now_ms = handle:timestamp()
-    if now_ms - caller.refused_ms >= FRESH_MS then
+    if now_ms - caller.refused_ms >= FORGOTTEN_MS then
       forget(who)
     elseif too_many(caller, now_ms, timeout) then
       handle:respond(caller.refusal, nil)
@@ -62,32 +87,16 @@ end
 
 function envoy_on_response(handle)
   local headers = handle:headers()
-  if headers:get("x-billow-full") == nil then
-    return
-  end
+  local full = headers:get("x-billow-full") ~= nil
   headers:remove("x-billow-full")
   local ours = handle:streamInfo():dynamicMetadata():get(OURS)
   if ours == nil then
     return
   end
-  local now_ms = handle:timestamp()
   local caller = callers[ours.who]
-  if caller == nil then
-    if known >= CALLERS_MAX then
-      callers, known = {}, 0
-    end
-    caller = { seen = 1, passed = 1, refused = 0, halved_ms = now_ms }
-    callers[ours.who] = caller
-    known = known + 1
+  if full then
+    refused(caller or remember(ours.who, handle:timestamp()), handle:timestamp(), ours.timeout, headers)
+  elseif caller ~= nil and (headers:get("grpc-status") or "0") == "0" then
+    caller.taken = caller.taken + 1
   end
-  caller.refused = caller.refused + 1
-  caller.refused_ms = now_ms
-  caller.timeout_ms = timeout_ms(ours.timeout)
-  caller.refusal = {
-    [":status"] = "200",
-    ["content-type"] = "application/grpc",
-    ["grpc-status"] = headers:get("grpc-status"),
-    ["grpc-message"] = headers:get("grpc-message"),
-    ["grpc-status-details-bin"] = headers:get("grpc-status-details-bin"),
-  }
 end

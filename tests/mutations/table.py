@@ -363,8 +363,16 @@ MUTATIONS: Final = (
         "P9",
         "the edge refuses callers who wait long as it does those who do not",
         "envoy/refusals.lua",
-        "if timeout_ms(timeout) <= caller.timeout_ms and math.random()",
+        "if timeout_ms(timeout) > LONGER * caller.timeout_ms or math.random()",
         "if math.random()",
+        ("tests/integration/test_edge_refusals.py",),
+    ),
+    Mutation(
+        "P9",
+        "the edge forgets a caller sooner than its refusals come",
+        "envoy/refusals.lua",
+        "local FORGOTTEN_MS = 10000",
+        "local FORGOTTEN_MS = 1000",
         ("tests/integration/test_edge_refusals.py",),
     ),
     Mutation(
