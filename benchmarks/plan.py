@@ -20,6 +20,7 @@ class Plan:
     one_seller_s: float
     naive_batches: int  # messages of 500 to the naive service, a round; none when quick: it takes seconds for one
     verified: int  # invoices issued to be verified by stream, a round
+    single_rounds: int  # short and many: the machine's speed changes within seconds
     singles: int  # calls of each kind, a round
     open_s: float  # of each step of an open loop
     matrix_s: float  # of each cell
@@ -49,7 +50,8 @@ FULL: Final = Plan(
     one_seller_s=20.0,
     naive_batches=20,
     verified=120_000,
-    singles=20_000,
+    single_rounds=11,
+    singles=10_000,
     open_s=15.0,
     matrix_s=5.0,
     matrix_repeats=3,
@@ -72,6 +74,7 @@ QUICK: Final = Plan(
     one_seller_s=0.7,
     naive_batches=0,
     verified=4_000,
+    single_rounds=3,
     singles=800,
     open_s=0.7,
     matrix_s=0.3,
