@@ -11,11 +11,15 @@ from typing import Final
 
 from core.storage.collection_port import Collector
 
-INTERVAL_MS: Final = 500  # between looks when there was nothing
+INTERVAL_MS: Final = 500  # between looks, unless there is more than one transaction takes
 
 
 class CollectJob:
-    """One worker's collecting; of many workers one works at a time."""
+    """One worker's collecting; of many workers one works at a time.
+
+    While invoices keep coming, what gathers in an interval is numbered together: a transaction for each of their
+    commits would cost the primary as much as the commits themselves.
+    """
 
     name = "collect"
 
@@ -25,7 +29,7 @@ class CollectJob:
 
     async def step(self) -> bool:
         """Numbers some batches; see the port of Loop."""
-        return await self._collector.collect() > 0
+        return await self._collector.collect()
 
     async def idle(self) -> None:
         """Waits."""

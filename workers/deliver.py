@@ -36,7 +36,7 @@ CLOSE_S: Final = 3.0  # for attempts under way when stopped
 
 
 class FanOutJob:
-    """Makes the deliveries that standing rules want."""
+    """Makes the deliveries that standing rules want, of what gathers in `idle_wait_ms` (workers/collect.py)."""
 
     name = "fan-out"
 
@@ -46,7 +46,7 @@ class FanOutJob:
 
     async def step(self) -> bool:
         """Looks at some batches; see the port of Loop."""
-        return await self._queue.fan_out(batches_max=limits.FAN_OUT_BATCHES_MAX) > 0
+        return await self._queue.fan_out(batches_max=limits.FAN_OUT_BATCHES_MAX) == limits.FAN_OUT_BATCHES_MAX
 
     async def idle(self) -> None:
         """Waits for the next look."""

@@ -25,7 +25,7 @@ class Job(Protocol):
         ...
 
     async def step(self) -> bool:
-        """Does one bounded piece of work; False when there was none. Cancelled, it leaves nothing half done."""
+        """Does one bounded piece of work; False when no more is left. Cancelled, it leaves nothing half done."""
         ...
 
     async def idle(self) -> None:

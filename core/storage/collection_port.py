@@ -36,12 +36,12 @@ class Collector(Protocol):
         """
         ...
 
-    async def collect(self) -> int:
-        """Numbers invoices of followed buyers that are not numbered yet; returns 0 when there was nothing to do.
+    async def collect(self) -> bool:
+        """Numbers invoices of followed buyers that are not numbered yet; True when there is more to do at once.
 
         One transaction: each invoice of some committed batches gets the next position of its buyer, exactly once
         whatever dies; within a batch in the order of the batch. What a buyer received before it was followed goes
-        first, COLLECT_FILL_ROWS_MAX at a time. One collector at a time works, others return 0. Up to about 18 round
+        first, COLLECT_FILL_ROWS_MAX at a time. One collector at a time works, others return False. Up to about 18 round
         trips and one more for every COLLECT_ROWS_MAX invoices.
         """
         ...

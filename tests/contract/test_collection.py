@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from core.domain.entry import Change, EntryState
+from core.limits import COLLECT_BATCHES_MAX
 from core.settings import load
 from core.storage.collection_port import Collector, Received, ReceivedStore
 from core.storage.memory.collection import MemoryCollection
@@ -135,6 +136,15 @@ async def test_who_is_followed_later_gets_what_it_received_before(case: Case, mo
     assert [item.position for item in found] == list(range(1, 12))
     assert sorted(item.number for item in found) == sorted(numbers)
     assert found[-1].number == numbers[-1]
+
+
+async def test_only_a_full_take_tells_of_more_to_do(case: Case) -> None:
+    await case.collect_all()
+    for place in range(COLLECT_BATCHES_MAX + 1):
+        await case.issue(case.draft(f"take/{place}", case.buyers[0]))
+    assert await case.collector.collect()
+    assert not await case.collector.collect()
+    assert len(await case.read(case.buyers[0])) == COLLECT_BATCHES_MAX + 1
 
 
 async def test_following_while_several_writers_issue_misses_nothing_and_repeats_nothing(case: Case) -> None:

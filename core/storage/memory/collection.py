@@ -26,14 +26,14 @@ class MemoryCollection:
             self._numbers[buyer_tax_id] = []
             self._number(self._collected, buyer_tax_id)
 
-    async def collect(self) -> int:
+    async def collect(self) -> bool:
         """Numbers invoices; see the port."""
         fresh = [batch_id for batch_id in sorted(self._tables.batches) if batch_id not in self._collected]
         fresh = fresh[:COLLECT_BATCHES_MAX]
         for buyer_tax_id in self._numbers:
             self._number(fresh, buyer_tax_id)
         self._collected.update(fresh)
-        return len(fresh)
+        return len(fresh) == COLLECT_BATCHES_MAX
 
     def _number(self, batch_ids: Collection[int], buyer_tax_id: str) -> None:
         """Gives the invoices of the batches to their buyer, by batch and position."""

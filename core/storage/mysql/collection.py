@@ -60,16 +60,16 @@ class MySQLCollector:
         """Follows a buyer; see the port."""
         await self._primary().write(FOLLOW, (buyer_tax_id,))
 
-    async def collect(self) -> int:
+    async def collect(self) -> bool:
         """Numbers invoices; see the port."""
         unfilled = await self._primary().rows("SELECT 1 FROM received_heads WHERE filled = 0 LIMIT 1")
         async with self._feed.take(batches_max=COLLECT_BATCHES_MAX, always=bool(unfilled)) as taken:
-            filled = await _fill(taken.connection) if taken.alone and unfilled else 0
+            filled = taken.alone and bool(unfilled) and await _fill(taken.connection)
             if taken.batches:
                 arrived = await _arrived(taken.connection, taken.batches)
                 if arrived:
                     await _number(taken.connection, arrived)
-            return len(taken.batches) + filled
+            return filled or len(taken.batches) == COLLECT_BATCHES_MAX
 
 
 class MySQLReceivedStore:
@@ -97,14 +97,14 @@ def _received(row: Sequence[Any]) -> Received:
     return Received(*(*row[:11], *map(int, row[11:])))
 
 
-async def _fill(connection: aiomysql.Connection) -> int:
-    """Numbers some of what a newly followed buyer received before; returns 0 when no buyer waits for that.
+async def _fill(connection: aiomysql.Connection) -> bool:
+    """Numbers some of what a newly followed buyer received before; False when no buyer waits for that.
 
     Only the one that consumes the feed may do it: what it consumes later it numbers itself.
     """
     waiting = await rows(connection, "SELECT buyer_tax_id, last_position FROM received_heads WHERE filled = 0 LIMIT 1")
     if not waiting:
-        return 0
+        return False
     buyer, last = waiting[0]
     async with connection.cursor() as cursor:
         found = await cursor.execute(_FILL, (last, buyer, CONSUMER, CONSUMER, COLLECT_FILL_ROWS_MAX))
@@ -113,7 +113,7 @@ async def _fill(connection: aiomysql.Connection) -> int:
         "UPDATE received_heads SET last_position = last_position + %s, filled = %s WHERE buyer_tax_id = %s",
         (found, found < COLLECT_FILL_ROWS_MAX, buyer),
     )
-    return 1
+    return True
 
 
 async def _arrived(connection: aiomysql.Connection, batches: Sequence[FedBatch]) -> list[Arrived]:
