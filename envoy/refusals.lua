@@ -2,7 +2,7 @@
 -- the servers' last refusal again, from here, for a quarter of the work (docs/adr/0045). What is taken counts when its
 -- answer comes, as refusals do: both are of the same time. Each thread of Envoy counts alone.
 local CALLERS_MAX = 10000 -- being refused at once; beyond, all are forgotten
-local HALF_MS = 1000 -- what was counted before counts half
+local HALF_MS = 1000 -- each time, what was counted before counts half
 local FORGOTTEN_MS = 10000 -- nothing refused for so long, neither here nor there: the caller is forgotten
 local FRESH_MS = 2000 -- the servers refused something so lately: they are full
 local PASSED_FULL = 1.2 -- times what is taken goes to full servers, so that they decide, and growing room is found
@@ -49,10 +49,9 @@ end
 
 -- Whether this call is one too many. A call that waits longer than the refused one did is for the servers to judge.
 local function too_many(caller, now_ms, timeout)
-  if now_ms - caller.halved_ms >= HALF_MS then
-    caller.seen, caller.taken = caller.seen / 2, caller.taken / 2
-    caller.halved_ms = now_ms
-  end
+  local times_halved = math.floor((now_ms - caller.halved_ms) / HALF_MS)
+  caller.seen, caller.taken = caller.seen / 2 ^ times_halved, caller.taken / 2 ^ times_halved
+  caller.halved_ms = caller.halved_ms + times_halved * HALF_MS
   caller.seen = caller.seen + 1
   local times = now_ms - caller.full_ms < FRESH_MS and PASSED_FULL or PASSED
   local beyond = caller.seen - times * caller.taken - PASSED_FREE

@@ -176,6 +176,14 @@ def test_what_is_taken_again_goes_through_again(edge: Edge) -> None:
         assert time.monotonic() < give_up_at, "the edge goes on refusing what the server takes"
 
 
+def test_who_waits_as_it_was_told_is_not_refused_for_what_it_brought_before(edge: Edge) -> None:
+    edge.toy.full = {GREEDY}
+    edge.refused(GREEDY, calls=40)
+    edge.toy.full = set()
+    time.sleep(2 * QUIET_S)  # 40 count as less than the 5 that always go through
+    assert edge.call(GREEDY) is None
+
+
 def test_many_at_once_after_a_moment_of_quiet_do_not_all_go_through(edge: Edge) -> None:
     """What was refused and taken is remembered for longer than refusals take to come."""
     edge.toy.full = {GREEDY}
