@@ -10,6 +10,7 @@ import pytest
 from tests.chaos.__main__ import main
 from tests.chaos.compare import LOST, Breach
 from tests.chaos.faults import catalogue
+from tests.chaos.faults.points import AtPoint
 from tests.chaos.ledger import Ledger, read
 from tests.chaos.orders import order
 from tests.chaos.schedule import chosen, pairs, steps
@@ -111,3 +112,13 @@ def test_a_window_without_any_acknowledgement_counts_as_a_whole() -> None:
     window = Window(("a",), "issue", 10.0, began=10.0, ended=11.0, healed=15.0, until=20.0)
     (row,) = table([window], [], [])
     assert row.recover_s == row.silence_s == 10.0
+
+
+def test_what_waits_for_calls_is_never_paired_with_what_keeps_calls_away() -> None:
+    found = catalogue().values()
+    waiting = [fault for fault in found if isinstance(fault, AtPoint)]
+    away = [fault for fault in found if fault.name.startswith("network to the edge")]
+    assert waiting
+    assert away
+    for one, other in itertools.product(waiting, away):
+        assert one.parts & other.parts, f"{one.name} + {other.name}"

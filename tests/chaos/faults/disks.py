@@ -53,6 +53,7 @@ class DiskFullOfPrimary(DiskFull):
     def settle(self, site: Site) -> None:
         site.wait_until_well()
         with site.sql(site.primary, read_s=NOTICED_S) as cursor:
+            cursor.execute(f"SET innodb_lock_wait_timeout = {NOTICED_S}")  # a commit that waits may hold the row
             cursor.execute("UPDATE billow.fencing SET confirmations = confirmations + 1")
 
 

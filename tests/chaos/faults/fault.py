@@ -125,7 +125,7 @@ class Fault(ABC):
     heals: str
     promises: ClassVar[tuple[str, ...]] = PROMISED
     affects: str = "issue"  # the kind of call whose recovery is measured
-    parts: frozenset[str]  # kinds of processes: server, worker, envoy, redis, mysql, s3, load
+    parts: frozenset[str]  # kinds of processes: server, worker, envoy, redis, mysql, s3, load (or what needs it)
     hold_s: tuple[float, float] = (0.0, 0.0)  # from begin to end: drawn between these
     quick_hold_s: tuple[float, float] = (0.0, 0.0)
     target_s: float | None = None  # to the first acknowledged call afterwards

@@ -131,7 +131,7 @@ class AtPoint(Fault):
     """Something happens when a request of the load comes to a point."""
 
     promises: ClassVar[tuple[str, ...]] = PROMISED
-    parts = frozenset({"server", "mysql"})
+    parts = frozenset({"server", "mysql", "load"})
     weight = 2
 
     def __init__(self, name: str, breaks: str, heals: str, point: Point) -> None:
@@ -201,7 +201,7 @@ class KillUploader(KillCaller):
     """kill -9 of the worker whose object has just been stored."""
 
     promises: ClassVar[tuple[str, ...]] = ("P6", "P10")
-    parts = frozenset({"worker", "s3"})
+    parts = frozenset({"worker", "s3", "load"})
     affects = "archive"
     target_s = None
 
