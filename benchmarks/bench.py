@@ -199,7 +199,7 @@ async def register(client: billow.AsyncClient, serial: int) -> str:
 Made = loads.Outcome | calls.Load
 
 
-def require_whole(made: Made, name: str) -> None:
-    """Raises RuntimeError when anything failed or was refused: a rate with failures means nothing."""
-    if made.failed or made.refused:
+def require_whole(made: Made, name: str, *, refusals: bool = False) -> None:
+    """Raises RuntimeError when anything failed, or was refused without `refusals`: such a rate means nothing."""
+    if made.failed or (made.refused and not refusals):
         raise RuntimeError(f"{name}: {made.failed} failed, {made.refused} refused: {made.words.most_common(3)}")

@@ -39,14 +39,20 @@ async def measure(bench: Bench) -> Result:
     return {"rounds": rounds}
 
 
-async def load(bench: Bench, shape: Shape, *, duration_s: float, streams: int = STREAMS) -> Result:
-    """Issues by streams as fast as answers come; returns rate, latencies of messages and CPU µs an invoice."""
+async def load(
+    bench: Bench, shape: Shape, *, duration_s: float, streams: int = STREAMS, beyond: bool = False
+) -> Result:
+    """Issues by streams as fast as answers come; returns rate, latencies of messages and CPU µs an invoice.
+
+    `beyond`: it may be more than a tenant's share of the lanes, and refusals are counted; else none is allowed.
+    """
     bench.meter.start()
     made = await bench.issue(shape, streams=streams, pace=loads.Pace(duration_s=duration_s))
     spent = bench.meter.stop()
-    require_whole(made, "streamed issuing")
+    require_whole(made, "streamed issuing", refusals=beyond)
     return {
         "rate": round(made.rate, 1),
+        "refused": made.refused,
         "invoices": made.items,
         "duration_s": round(made.duration_s, 3),
         "message_ms": made.latencies.summary(),
