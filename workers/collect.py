@@ -17,8 +17,8 @@ INTERVAL_MS: Final = 500  # between looks, unless there is more than one transac
 class CollectJob:
     """One worker's collecting; of many workers one works at a time.
 
-    While invoices keep coming, what gathers in an interval is numbered together: a transaction for each of their
-    commits would cost the primary as much as the commits themselves.
+    While invoices keep coming, what gathers in an interval is numbered together: without that the primary has more
+    durable commits (docs/adr/0018).
     """
 
     name = "collect"
