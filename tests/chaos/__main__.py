@@ -51,7 +51,7 @@ def main() -> int:
         seed=seed,
         quick=asked.quick,
         minutes=asked.minutes,
-        minutes_max=max(asked.minutes * 1.8, asked.minutes + 1),
+        minutes_max=max(asked.minutes * 2, asked.minutes + 1),
         kills=asked.kills,
         failovers=asked.failovers,
         patterns=patterns,

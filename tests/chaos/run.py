@@ -47,7 +47,7 @@ class Plan:
     seed: int
     quick: bool = False
     minutes: float = 28.0
-    minutes_max: float = 50.0
+    minutes_max: float = 56.0
     kills: int = 200
     failovers: int = 40
     patterns: tuple[str, ...] = ()

@@ -35,7 +35,7 @@ class Kill(Fault):
         self.parts = frozenset({PARTS.get(kind, kind)})
         self.affects = AFFECTS.get(kind, "issue")
         self.target_s = TARGETS_S.get(kind)
-        self.weight = 8
+        self.weight = 12
         self._kind = kind
 
     def begin(self, site: Site) -> None:
@@ -52,7 +52,7 @@ class KillAll(Fault):
         self.name = f"kill every {kind}"
         self.parts = frozenset({kind})
         self.affects = AFFECTS.get(kind, "issue")
-        self.weight = 6
+        self.weight = 8
         self._kind = kind
 
     def begin(self, site: Site) -> None:
@@ -70,7 +70,7 @@ class KillAgain(Fault):
         self.name = f"kill {kind} again and again"
         self.parts = frozenset({PARTS.get(kind, kind)})
         self.affects = AFFECTS.get(kind, "issue")
-        self.weight = 4
+        self.weight = 6
         self._kind = kind
 
     def begin(self, site: Site) -> None:
