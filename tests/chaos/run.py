@@ -200,6 +200,8 @@ class Runner:
             minutes = (time.monotonic() - began) / 60
             if not self._plan.quick and self._enough(site, minutes):
                 return
+            if self._passed_over(step, site, minutes):
+                continue
             if running.done():
                 await running  # the load has failed: say why
             part = place / (len(self._faults) + QUICK_PAIRS) if self._plan.quick else minutes / self._plan.minutes
@@ -214,6 +216,11 @@ class Runner:
             return True
         failovers = self._plan.failovers if any(fault.failover for fault in self._faults) else 0
         return minutes >= self._plan.minutes and site.kills >= self._plan.kills and site.failovers >= failovers
+
+    def _passed_over(self, step: Step, site: Site, minutes: float) -> bool:
+        """Whether a full run has had enough of a step: its time is over, and only failovers are missing."""
+        enough = not self._plan.quick and minutes >= self._plan.minutes and site.kills >= self._plan.kills
+        return enough and not any(fault.failover for fault in step.faults)
 
     def _do(self, step: Step, site: Site) -> None:
         """One step: its faults begin, are held, and end in reverse; then health is waited for. Blocks."""
