@@ -42,7 +42,10 @@ DISKS: Final = (*NODES, "s3")  # folders that become file systems of their own w
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be done. A full run goes on until its minutes, kills and failovers are all there."""
+    """What is to be done. A full run goes on until its minutes, kills and failovers are all there.
+
+    Once the minutes are over, only what brings missing kills or failovers is injected.
+    """
 
     seed: int
     quick: bool = False
@@ -214,13 +217,21 @@ class Runner:
         """Whether a full run may end."""
         if minutes >= self._plan.minutes_max:
             return True
-        failovers = self._plan.failovers if any(fault.failover for fault in self._faults) else 0
-        return minutes >= self._plan.minutes and site.kills >= self._plan.kills and site.failovers >= failovers
+        kills, failovers = self._missing(site)
+        return minutes >= self._plan.minutes and not kills and not failovers
 
     def _passed_over(self, step: Step, site: Site, minutes: float) -> bool:
-        """Whether a full run has had enough of a step: its time is over, and only failovers are missing."""
-        enough = not self._plan.quick and minutes >= self._plan.minutes and site.kills >= self._plan.kills
-        return enough and not any(fault.failover for fault in step.faults)
+        """Whether a full run whose minutes are over has enough of what a step brings."""
+        if self._plan.quick or minutes < self._plan.minutes:
+            return False
+        kills, failovers = self._missing(site)
+        return not any((fault.kills and kills) or (fault.failover and failovers) for fault in step.faults)
+
+    def _missing(self, site: Site) -> tuple[bool, bool]:
+        """Whether kills and failovers are missing that the faults of this run can bring."""
+        kills = any(fault.kills for fault in self._faults) and site.kills < self._plan.kills
+        failovers = any(fault.failover for fault in self._faults) and site.failovers < self._plan.failovers
+        return kills, failovers
 
     def _do(self, step: Step, site: Site) -> None:
         """One step: its faults begin, are held, and end in reverse; then health is waited for. Blocks."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,8 @@ from tests.chaos.faults import catalogue
 from tests.chaos.faults.points import AtPoint
 from tests.chaos.ledger import Ledger, read
 from tests.chaos.orders import order
-from tests.chaos.schedule import chosen, pairs, steps
+from tests.chaos.run import Plan, Runner
+from tests.chaos.schedule import Step, chosen, pairs, steps
 from tests.chaos.windows import Window, calls, quiet, table, total
 
 
@@ -122,3 +125,25 @@ def test_what_waits_for_calls_is_never_paired_with_what_keeps_calls_away() -> No
     assert away
     for one, other in itertools.product(waiting, away):
         assert one.parts & other.parts, f"{one.name} + {other.name}"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "kills", "failovers", "goes_on"),
+    [
+        (1.0, 9, 9, {"kill redis", "redis flushed", "primary killed, failover"}),
+        (3.0, 9, 1, {"primary killed, failover"}),
+        (3.0, 1, 9, {"kill redis"}),
+        (3.0, 9, 9, set()),
+    ],
+)
+def test_once_its_minutes_are_over_a_full_run_injects_only_what_is_missing(
+    minutes: float, kills: int, failovers: int, goes_on: set[str], tmp_path: Path
+) -> None:
+    named = ("kill redis", "redis flushed", "primary killed, failover")
+    plan = Plan(seed=1, minutes=2.0, minutes_max=5.0, kills=5, failovers=5, patterns=named)
+    runner = Runner(plan=plan, run_dir=tmp_path, tell=lambda _text, _part: None)
+    site: Any = SimpleNamespace(kills=kills, failovers=failovers)
+    drawn = [Step((catalogue()[name],)) for name in named]
+    assert {step.names[0] for step in drawn if not runner._passed_over(step, site, minutes)} == goes_on
+    assert runner._enough(site, minutes) == (not goes_on)
+    assert runner._enough(site, 5.0)

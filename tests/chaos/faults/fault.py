@@ -132,6 +132,7 @@ class Fault(ABC):
     stalls: bool = False  # the affected calls cannot go on before its end: recovery counts from there
     waits: bool = False  # beginning it waits for other processes' health: it comes first in a pair
     failover: bool = False  # needs a stack with several replicas
+    kills: bool = False  # whether it always kills a process
     own_disk: bool = False  # needs data folders that are file systems of their own
     full_only: bool = False  # too long for the quick run
     weight: int = 1  # how often it comes in a round of the full run

@@ -162,6 +162,7 @@ class AtPoint(Fault):
 class KillCaller(AtPoint):
     """kill -9 of the process that made the request."""
 
+    kills = True
     target_s: float | None = 2.0
 
     def strike(self, site: Site, link: Link) -> None:
@@ -170,6 +171,8 @@ class KillCaller(AtPoint):
 
 class KillPrimary(AtPoint):
     """kill -9 of the primary that has just been sent the COMMIT."""
+
+    kills = True
 
     def strike(self, site: Site, link: Link) -> None:
         site.kill(site.primary)

@@ -29,6 +29,7 @@ class Kill(Fault):
 
     breaks = "the process is gone in the middle of what it did"
     heals = "the supervisor starts it again"
+    kills = True
 
     def __init__(self, kind: str) -> None:
         self.name = f"kill {kind}"
@@ -47,6 +48,7 @@ class KillAll(Fault):
 
     breaks = "nobody of that kind is left"
     heals = "the supervisor starts them again"
+    kills = True
 
     def __init__(self, kind: str) -> None:
         self.name = f"kill every {kind}"
@@ -65,6 +67,7 @@ class KillAgain(Fault):
 
     breaks = "the process does not come up"
     heals = "the supervisor starts it again, after a pause when it had ended at once"
+    kills = True
 
     def __init__(self, kind: str) -> None:
         self.name = f"kill {kind} again and again"
