@@ -69,6 +69,7 @@ REST_TIMES: Final = 6
 REST_MS_MAX: Final = 50
 CROWD_ITEMS_MIN: Final = 8
 CROWD_ITEMS_MAX: Final = 250
+MADE_AT_ONCE_MAX: Final = 250  # drafts of single calls made when their commit begins: 5 ms of the event loop
 COMMIT_ATTEMPTS_MAX: Final = 6  # of one transaction after deadlock, lock timeout, duplicate key or lost connection
 RANGE_MOVES_MAX: Final = 50  # times that one commit finds its remembered ranges used up
 OPEN_RANGES_MAX: Final = 8  # ranges of one seller and kind looked at in one transaction, unless they are tiny

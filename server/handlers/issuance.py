@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from billow.issuance.v1 import issuance_pb2
@@ -59,7 +60,7 @@ class IssuanceHandlers(ReadingHandlers):
             if seller is None:
                 seller = (await self._find_sellers((request,), call)).get(seller_id)
             try:
-                issued = await self._issuing.issue_one(issuance.draft(request, seller), place)
+                issued = await self._issuing.issue_one(partial(issuance.draft, request, seller), place)
             except BillowError as error:
                 raise issuance.about(error, seller_id) from error
         response = issuance_pb2.IssueInvoiceResponse()

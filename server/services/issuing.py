@@ -11,6 +11,7 @@ from core.storage.ports import Draft, Issued
 from server.admission import Place
 
 Answer = Issued | BillowError
+MakeDraft = Callable[[], Draft | BillowError]
 
 
 class IssuingLane(Protocol):
@@ -28,12 +29,16 @@ class IssuingLane(Protocol):
         """Issues the drafts in the room taken; raises SHUTTING_DOWN when none was accepted, or TimeoutError."""
         ...
 
+    async def issue_one(self, make: MakeDraft, place: Place) -> Answer:
+        """Issues the draft that `make` makes when its commit begins, or answers with its error; raises as `issue`."""
+        ...
+
 
 class IssuingService:
     """Issues validated drafts through one of two lanes, so that a flood of batches never delays a single call.
 
-    Room is taken first, then the drafts are made: what is refused costs no validation. `clock` is that of the lanes
-    and of the callers' deadlines.
+    Room is taken first, then the drafts are made: what is refused costs no validation. Those of single calls are made
+    by the lane (docs/adr/0048). `clock` is that of the lanes and of the callers' deadlines.
     """
 
     def __init__(
@@ -69,14 +74,13 @@ class IssuingService:
         ours_s = self._clock() + self._wait_max_s
         return ours_s if deadline_s is None else min(ours_s, deadline_s)
 
-    async def issue_one(self, draft: Draft | BillowError, place: Place) -> Issued:
-        """Issues one draft; raises the error it has or gets, or TimeoutError when its commit takes too long.
+    async def issue_one(self, make: MakeDraft, place: Place) -> Issued:
+        """Issues the draft that `make` makes, without I/O, once its commit begins.
 
+        Raises the error that it makes or that the draft gets, or TimeoutError when its commit takes too long.
         Round trips of its batch: 1 to the cache, 2 to the primary, then 1 to the cache after the answer.
         """
-        if isinstance(draft, BillowError):
-            raise draft
-        (answer,) = await self._interactive.issue((draft,), place)
+        answer = await self._interactive.issue_one(make, place)
         if isinstance(answer, BillowError):
             raise answer
         return answer

@@ -329,6 +329,14 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "P9",
+        "a wrong invoice keeps its room in the lane",
+        LANE,
+        "self._admission.answered(group.tenant_key, 1)",
+        "pass",
+        ("tests/unit/test_coalescer_late_drafts.py",),
+    ),
+    Mutation(
+        "P9",
         "an answer is waited for without end",
         "server/overdue.py",
         "future.set_exception(TimeoutError())",
