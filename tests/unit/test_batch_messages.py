@@ -55,6 +55,9 @@ class Lane:
         self.kept.append([watched() for watched in self._watched if watched() is not None])
         return []
 
+    async def issue_one(self, make: Any, place: Place) -> Answer:
+        raise AssertionError("only batches here")
+
 
 class Sellers:
     """Knows no seller: every draft is an error, which waits as one does that is none."""

@@ -41,6 +41,9 @@ class Lane:
     async def issue(self, drafts: Any, place: Place) -> list[Any]:
         raise AssertionError("nothing is issued here")
 
+    async def issue_one(self, make: Any, place: Place) -> Any:
+        raise AssertionError("nothing is issued here")
+
 
 class Keys:
     """Knows one key."""
