@@ -24,7 +24,7 @@ import pymysql.cursors
 from core.storage import withdrawal
 from stack import backup, history, mariadb, processes, state
 from stack.backup import Backup
-from stack.binlog import log_files, transactions
+from stack.binlog import Issued, log_files, transactions
 from stack.history import History
 from stack.mariadb import root, variables
 from stack.options import RunFolder, StackError
@@ -57,7 +57,7 @@ class Restored:
 @dataclass(slots=True)
 class _Plan:
     chosen: History
-    after: dict[str, dict[str, Any]] = field(default_factory=dict)  # issued after the point, by number
+    after: dict[str, Issued] = field(default_factory=dict)  # issued after the point, by number
     last_sequence: int = 0
     epoch: int = 0
     complete: bool = False  # the log of the primary itself was read to its end
@@ -89,7 +89,8 @@ class Restorer:
             )
         aside = self._aside()
         listed = aside / LIST
-        state.write(listed, "".join(json.dumps(plan.after[key]) + "\n" for key in sorted(plan.after)), mode=0o600)
+        lines = (json.dumps(asdict(plan.after[lost])) + "\n" for lost in sorted(plan.after))
+        state.write(listed, "".join(lines), mode=0o600)
         with self._progress.step(f"replay to {plan.chosen.replay.gtid}"):
             epoch, withdrawn = self._make(current, made, source, plan, margin or 0)
         with self._progress.step("change places"):
@@ -137,7 +138,7 @@ class Restorer:
                 else f"there are no logs that follow the backup{told}"
             )
         chosen = max(usable, key=lambda item: sequence(item.replay.gtid))
-        after = {issued.number: asdict(issued) for item in seen if item.found for issued in item.after}
+        after = {issued.number: issued for item in seen if item.found for issued in item.after}
         last = max(item.last_sequence for item in seen)
         return _Plan(chosen, after, last, max(item.epoch for item in seen), complete)
 
