@@ -4,8 +4,8 @@ A lane has a bounded queue and LANE_COMMITS_MAX committers. A committer takes wh
 in turn, up to COMMIT_ITEMS_MAX items and COMMIT_BYTES_MAX bytes, and sees it through. A lone invoice goes at once. When
 others came meanwhile, the committer rests as long as its last small commit took, and the interactive lane's until as
 many wait as it had, so that a crowd goes together: most of what a small commit costs is the commit's (docs/adr/0037).
-A single call's draft is made when it is taken, with its crowd's: one after the other they cost half as much as each at
-its arrival (docs/adr/0048).
+A single call's draft is made when it is taken, with its crowd's: one after the other they cost 20 µs each, and 35 if
+each were made at its arrival (docs/adr/0048).
 From the moment an item is taken into a commit it belongs to the lane: a caller that goes away ends its waiting, never
 the writing. Before that moment it has no number, and is dropped when nobody waits for it any more. Two lanes,
 interactive and bulk, keep a flood of batches from delaying single calls; while single calls come, the bulk lane also
@@ -49,9 +49,12 @@ class LaneMetrics(Protocol):
 
 
 class _Group:
-    """The items of one call: its answers gather here until all are there. `make`: makes its only draft, later."""
+    """The items of one call: its answers gather here until all are there.
 
-    __slots__ = ("answers", "deadline_s", "drafts", "make", "missing", "taken", "tenant_key", "waiter")
+    `make`: makes its only draft, of so many `lines`, later.
+    """
+
+    __slots__ = ("answers", "deadline_s", "drafts", "lines", "make", "missing", "taken", "tenant_key", "waiter")
 
     def __init__(
         self,
@@ -59,9 +62,11 @@ class _Group:
         waiter: asyncio.Future[list[Answer]],
         place: Place,
         make: MakeDraft | None = None,
+        lines: int = 0,
     ) -> None:
         self.drafts = drafts
         self.make = make
+        self.lines = lines
         self.tenant_key = place.tenant_key
         self.deadline_s = place.deadline_s
         self.taken = 0  # how many of the drafts are in commits
@@ -175,14 +180,14 @@ class Lane:
         place.items -= len(drafts)
         return await self._queued(_Group(drafts, asyncio.get_running_loop().create_future(), place))
 
-    async def issue_one(self, make: MakeDraft, place: Place) -> Answer:
+    async def issue_one(self, make: MakeDraft, place: Place, *, lines: int) -> Answer:
         """Issues what `make` makes once its commit begins; what is an error then is the answer. See `issue`.
 
-        `make` must be quick and do no I/O; when it raises, so does this.
+        `make` does no I/O and takes some µs for each of `lines`; when it raises, so does this.
         """
         self._require_open()
         place.items -= 1
-        (answer,) = await self._queued(_Group((), asyncio.get_running_loop().create_future(), place, make))
+        (answer,) = await self._queued(_Group((), asyncio.get_running_loop().create_future(), place, make, lines))
         return answer
 
     async def _queued(self, group: _Group) -> list[Answer]:
@@ -264,20 +269,20 @@ class Lane:
     def _take(self) -> list[tuple[_Group, int, int]]:
         """Takes the next drafts off the queue, as (group, from, to); a large group may be cut.
 
-        Makes those of single calls, MADE_AT_ONCE_MAX at most, about 20 µs each for three lines.
+        Makes those of single calls, about 20 µs each for three lines, until MADE_LINES_MAX are reached.
         """
         slices: list[tuple[_Group, int, int]] = []
         items_max = self._commit_items_max()
         now_s = self._admission.clock()
-        items = made = size = 0
-        while self._queue and items < items_max and made < limits.MADE_AT_ONCE_MAX and size <= limits.COMMIT_BYTES_MAX:
+        items = lines = size = 0
+        while self._queue and items < items_max and lines < limits.MADE_LINES_MAX and size <= limits.COMMIT_BYTES_MAX:
             group = self._queue.first()
             if group.given_up(now_s):
                 self._drop(group)
                 self._queue.spend(0, done=True)
                 continue
             if group.make is not None:
-                made += 1
+                lines += max(1, group.lines)
                 if not group.complete(group.make):
                     self._admission.answered(group.tenant_key, 1)
                     self._queue.spend(1, done=True)

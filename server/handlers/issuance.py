@@ -60,7 +60,8 @@ class IssuanceHandlers(ReadingHandlers):
             if seller is None:
                 seller = (await self._find_sellers((request,), call)).get(seller_id)
             try:
-                issued = await self._issuing.issue_one(partial(issuance.draft, request, seller), place)
+                make = partial(issuance.draft, request, seller)
+                issued = await self._issuing.issue_one(make, place, lines=len(request.invoice.lines))
             except BillowError as error:
                 raise issuance.about(error, seller_id) from error
         response = issuance_pb2.IssueInvoiceResponse()

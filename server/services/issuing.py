@@ -29,7 +29,7 @@ class IssuingLane(Protocol):
         """Issues the drafts in the room taken; raises SHUTTING_DOWN when none was accepted, or TimeoutError."""
         ...
 
-    async def issue_one(self, make: MakeDraft, place: Place) -> Answer:
+    async def issue_one(self, make: MakeDraft, place: Place, *, lines: int) -> Answer:
         """Issues the draft that `make` makes when its commit begins, or answers with its error; raises as `issue`."""
         ...
 
@@ -74,13 +74,13 @@ class IssuingService:
         ours_s = self._clock() + self._wait_max_s
         return ours_s if deadline_s is None else min(ours_s, deadline_s)
 
-    async def issue_one(self, make: MakeDraft, place: Place) -> Issued:
-        """Issues the draft that `make` makes, without I/O, once its commit begins.
+    async def issue_one(self, make: MakeDraft, place: Place, *, lines: int) -> Issued:
+        """Issues the draft, of so many lines, that `make` makes, without I/O, once its commit begins.
 
         Raises the error that it makes or that the draft gets, or TimeoutError when its commit takes too long.
         Round trips of its batch: 1 to the cache, 2 to the primary, then 1 to the cache after the answer.
         """
-        answer = await self._interactive.issue_one(make, place)
+        answer = await self._interactive.issue_one(make, place, lines=lines)
         if isinstance(answer, BillowError):
             raise answer
         return answer

@@ -187,7 +187,7 @@ class Client:
         async def work() -> Issued:
             until_s = None if patience_s is None else server.now_s() + patience_s / 4
             with server.issuing.room_for_one(tenant_key=draft.seller_key, deadline_s=until_s) as place:
-                return await server.issuing.issue_one(lambda: draft, place)
+                return await server.issuing.issue_one(lambda: draft, place, lines=1)
 
         try:
             self._note(attempt, await server.call(work, patience_s))

@@ -55,7 +55,7 @@ class Lane:
         self.kept.append([watched() for watched in self._watched if watched() is not None])
         return []
 
-    async def issue_one(self, make: Any, place: Place) -> Answer:
+    async def issue_one(self, make: Any, place: Place, *, lines: int) -> Answer:
         raise AssertionError("only batches here")
 
 

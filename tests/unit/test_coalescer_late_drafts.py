@@ -30,9 +30,11 @@ class Maker:
         return self._made
 
 
-def begin(bench: Bench, maker: Maker, *, deadline_s: float | None = None) -> asyncio.Task[Issued | BillowError]:
+def begin(
+    bench: Bench, maker: Maker, *, lines: int = 3, deadline_s: float | None = None
+) -> asyncio.Task[Issued | BillowError]:
     place = bench.lane.admit(1, tenant_key=1, deadline_s=deadline_s)
-    return asyncio.create_task(bench.lane.issue_one(maker, place))
+    return asyncio.create_task(bench.lane.issue_one(maker, place, lines=lines))
 
 
 async def test_a_draft_is_made_once_and_not_before_its_commit(bench: Bench) -> None:
@@ -94,7 +96,7 @@ async def test_what_nobody_waits_for_any_more_is_not_even_made(bench: Bench) -> 
 
 
 async def test_no_more_are_made_at_once_than_the_loop_can_spare(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MADE_AT_ONCE_MAX", 10)
+    monkeypatch.setattr(limits, "MADE_LINES_MAX", 30)
     first = begin(bench, Maker(draft(0)))
     await settle()
     wrong = [begin(bench, Maker(WRONG)) for _ in range(25)]
@@ -105,6 +107,16 @@ async def test_no_more_are_made_at_once_than_the_loop_can_spare(bench: Bench, mo
     assert len({issued(answer).number for answer in await asyncio.gather(first, *good)}) == 16
     assert bench.store.sizes == [1, 5, 10]
     assert bench.admission.items == 0
+
+
+async def test_long_invoices_are_made_fewer_at_once(bench: Bench) -> None:
+    first = begin(bench, Maker(draft(0)))
+    await settle()
+    long = [begin(bench, Maker(draft(serial)), lines=limits.MADE_LINES_MAX // 2) for serial in range(1, 6)]
+    await settle()
+    bench.store.gate.set()
+    assert len({issued(answer).number for answer in await asyncio.gather(first, *long)}) == 6
+    assert bench.store.sizes == [1, 2, 2, 1]
 
 
 async def test_closing_makes_and_issues_what_was_accepted() -> None:

@@ -41,7 +41,7 @@ class Lane:
     async def issue(self, drafts: Any, place: Place) -> list[Any]:
         raise AssertionError("nothing is issued here")
 
-    async def issue_one(self, make: Any, place: Place) -> Any:
+    async def issue_one(self, make: Any, place: Place, *, lines: int) -> Any:
         raise AssertionError("nothing is issued here")
 
 
