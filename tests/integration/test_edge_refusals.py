@@ -37,8 +37,9 @@ class Toy:
     def __init__(self) -> None:
         self.full: set[str] = set()
         self.flag = True
+        self.hold_s = 0.0  # so long a refusal takes to come
         self.seen: Counter[tuple[str, str]] = Counter()
-        self._server = grpc.server(ThreadPoolExecutor(8))
+        self._server = grpc.server(ThreadPoolExecutor(64))
         wells = health.HealthServicer()
         wells.set("", health_pb2.HealthCheckResponse.SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(wells, self._server)
@@ -53,6 +54,7 @@ class Toy:
             who = dict(context.invocation_metadata())["authorization"]
             self.seen[path, str(who)] += 1
             if who in self.full:
+                time.sleep(self.hold_s)
                 refusal = rpc_status.to_status(status_of("OVERLOADED", "no room", retry_ms=700, lane="bulk"))
                 flag = (("x-billow-full", "1"),) if self.flag else ()
                 context.set_trailing_metadata((*refusal.trailing_metadata, *flag))
@@ -190,6 +192,7 @@ def test_many_at_once_after_a_moment_of_quiet_do_not_all_go_through(edge: Edge) 
     edge.refused(GREEDY)
     before = edge.toy.seen[BATCH, GREEDY]
     time.sleep(QUIET_S)
+    edge.toy.hold_s = 0.5  # no refusal comes before all have gone their way
     assert edge.refused_at_once(GREEDY) == CALLS
     assert edge.toy.seen[BATCH, GREEDY] - before < CALLS / 3
 
