@@ -174,7 +174,7 @@ async def _handlers(
         for lane, delay_ms in (("interactive", limits.INTERACTIVE_DELAY_MS), ("bulk", limits.BULK_DELAY_MS))
     ]
     interactive = make_lane(name="interactive", admission=admissions[0])
-    bulk = make_lane(name="bulk", beside=interactive, crowds=False, admission=admissions[1])
+    bulk = make_lane(name="bulk", remembers=False, beside=interactive, crowds=False, admission=admissions[1])
     for lane in (interactive, bulk):
         stack.push_async_callback(lane.close)
     entries_cache = RedisVerificationCache(link=link, settings=config.redis, metrics=metrics)

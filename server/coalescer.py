@@ -45,7 +45,7 @@ class LaneMetrics(Protocol):
         """So many items are waiting or under way."""
 
     def replayed(self, lane: str, items: int) -> None:
-        """So many items were answered from memory."""
+        """So many items were answered with what had been issued before."""
 
 
 class _Group:
@@ -106,9 +106,10 @@ _UNANSWERED = BillowError(Reason.INTERNAL, "not answered")
 class Lane:
     """A bounded queue of drafts with committers that write them in batches, fair to the tenants.
 
-    `wait_max_ms`: how long an answer is waited for. `beside`: the lane during whose use this one commits less at once.
-    `crowds`: whether it waits, after a small commit, for as many as that had; the lane of batches does not
-    (docs/adr/0037).
+    `wait_max_ms`: how long an answer is waited for. `remembers`: whether the cache keeps its answers and is asked for
+    them first, which is for single calls; a batch that comes again is known to the primary (docs/adr/0049). `beside`:
+    the lane during whose use this one commits less at once. `crowds`: whether it waits, after a small commit, for as
+    many as that had; the lane of batches does not (docs/adr/0037).
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class Lane:
         seller_tax_ids: Callable[[Sequence[int]], Mapping[int, str]],
         metrics: LaneMetrics,
         wait_max_ms: int,
+        remembers: bool = True,
         beside: Lane | None = None,
         crowds: bool = True,
         commits_max: int = limits.LANE_COMMITS_MAX,
@@ -130,6 +132,7 @@ class Lane:
         self._cache = cache
         self._seller_tax_ids = seller_tax_ids
         self._metrics = metrics
+        self._remembers = remembers
         self._beside = beside
         self._crowds = crowds
         self._admission = admission or Admission(lane=name)
@@ -334,31 +337,34 @@ class Lane:
         self._metrics.queued(self.name, self._admission.items)
         if fresh:
             tax_ids = self._seller_tax_ids(list({item.seller_key for item in fresh}))
-            await self._cache.remember(fresh, tax_ids)
+            await self._cache.remember(fresh, tax_ids, answers=self._remembers)
 
     async def _commit(self, drafts: Sequence[Draft]) -> tuple[list[Answer], list[Issued]]:
         """Answers known requests from the cache and commits the rest; returns all answers and what was committed.
 
-        Round trips: 1 to the cache, 2 to the primary when none of the rest is known there.
+        Round trips: 1 to the cache if it remembers, 2 to the primary when none of the rest is known there.
         """
-        known = await self._cache.known([(draft.seller_key, draft.request_id) for draft in drafts])
+        known: Mapping[tuple[int, str], Issued] = {}
+        rest = drafts
+        if self._remembers:
+            known = await self._cache.known([(draft.seller_key, draft.request_id) for draft in drafts])
+        if known:
+            rest = [draft for draft in drafts if (draft.seller_key, draft.request_id) not in known]
+        committed = await self._store.commit(rest) if rest else []
+        fresh = [answer for answer in committed if isinstance(answer, Issued)]
+        again = len(drafts) - len(rest) + sum(item.repeated for item in fresh)
+        if again:
+            self._metrics.replayed(self.name, again)
         if not known:
-            committed = await self._store.commit(drafts)
-            return committed, [answer for answer in committed if isinstance(answer, Issued)]
-        self._metrics.replayed(self.name, len(known))
-        rest = [draft for draft in drafts if (draft.seller_key, draft.request_id) not in known]
-        written = iter(await self._store.commit(rest) if rest else [])
+            return committed, fresh
+        written = iter(committed)
         answers: list[Answer] = []
-        fresh: list[Issued] = []
         for draft in drafts:
-            answer: Answer | None = known.get((draft.seller_key, draft.request_id))
-            if isinstance(answer, Issued):
-                answer = answer_known(draft, answer.request_sha256) or answer
+            answer = known.get((draft.seller_key, draft.request_id))
+            if answer is None:
+                answers.append(next(written))
             else:
-                answer = next(written)
-                if isinstance(answer, Issued):
-                    fresh.append(answer)
-            answers.append(answer)
+                answers.append(answer_known(draft, answer.request_sha256) or answer)
         return answers, fresh
 
 

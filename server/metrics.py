@@ -27,7 +27,10 @@ class ServerMetrics:
         )
         self._issued = Counter("billow_issued_items", "Items committed by lane", ("lane",), registry=registry)
         self._replayed = Counter(
-            "billow_replayed_items", "Items answered from the cache by lane", ("lane",), registry=registry
+            "billow_replayed_items",
+            "Items answered with what had been issued before, by lane",
+            ("lane",),
+            registry=registry,
         )
         self._commit_items = Histogram(
             "billow_commit_items", "Items of a commit by lane", ("lane",), buckets=ITEMS, registry=registry

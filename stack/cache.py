@@ -25,9 +25,13 @@ save ""
 appendonly no
 maxmemory {max_mib}mb
 maxmemory-policy allkeys-lru
+hash-max-ziplist-value 128
 set-proc-title no
 {huge_pages}
 """
+# A verification entry has up to 75 bytes, and of what has more than 64, Redis by itself gives every field of a hash a
+# home of its own (core/storage/redis/keys.py). Since 7.0 the setting is called hash-max-listpack-value, too.
+#
 # A full cache touches memory everywhere, and much of what that costs is looking up pages: in bulk, full and evicting,
 # an invoice takes 20 µs of Redis with huge pages and 31 without. Redis does without them for the sake of its forks for
 # persistence, which there are none of here. The directive came with 6.2; before, it did not turn them off

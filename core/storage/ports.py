@@ -253,8 +253,10 @@ class IssueCache(Protocol):
         """Returns the remembered answers of (seller_key, request_id); 1 round trip."""
         ...
 
-    async def remember(self, issued: Sequence[Issued], seller_tax_ids: Mapping[int, str]) -> None:
-        """Remembers answers and verification entries and wakes the workers; 1 round trip.
+    async def remember(
+        self, issued: Sequence[Issued], seller_tax_ids: Mapping[int, str], *, answers: bool = True
+    ) -> None:
+        """Remembers answers, if wanted, and verification entries, and wakes the workers; 1 round trip.
 
         What is remembered already stays: a red-letter may have come in between. An invoice that is a repetition, or
         whose seller is not in `seller_tax_ids`, gets no entry.

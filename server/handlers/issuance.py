@@ -71,7 +71,7 @@ class IssuanceHandlers(ReadingHandlers):
     def BatchIssueInvoices(  # noqa: N802 (the contract's name)
         self, request: issuance_pb2.BatchIssueInvoicesRequest, call: Call
     ) -> Awaitable[issuance_pb2.BatchIssueInvoicesResponse]:
-        """Issues a batch. Round trips: 2 cache, 2 primary for the whole batch while nothing is queued."""
+        """Issues a batch. Round trips: 1 cache, 2 primary for the whole batch while nothing is queued."""
         return self._issue(request, issuance_pb2.BatchIssueInvoicesResponse(), call)
 
     async def StreamIssueInvoices(  # noqa: N802 (the contract's name)
@@ -79,7 +79,7 @@ class IssuanceHandlers(ReadingHandlers):
     ) -> AsyncIterator[issuance_pb2.StreamIssueInvoicesResponse]:
         """Issues batch after batch; up to STREAM_BATCHES_MAX messages are under way at once, answers keep order.
 
-        Round trips: 2 cache, 2 primary a message while nothing is queued.
+        Round trips: 1 cache, 2 primary a message while nothing is queued.
         """
 
         async def answer(

@@ -89,7 +89,7 @@ class IssuingService:
         """Issues the good ones of a batch and answers each, in order.
 
         Raises SHUTTING_DOWN when none was accepted, TimeoutError when the commit takes too long.
-        Round trips as `issue_one`, for the whole batch.
+        Round trips for the whole batch: 2 to the primary, then 1 to the cache after the answer.
         """
         good = [draft for draft in drafts if isinstance(draft, Draft)]
         answers = await self._bulk.issue(good, place)

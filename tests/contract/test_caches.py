@@ -88,6 +88,15 @@ def new_issued(*, seller_key: int = 7, request_id: str = "", buyer_tax_id: str =
     )
 
 
+def of_one_hundred(count: int) -> list[Issued]:
+    """New invoices whose numbers differ in the last two digits, and from all others in more."""
+    return [
+        replace(new_issued(), number=f"{24 * 10**18 + 100 * serial + place:020d}")
+        for serial in (new_serial(),)
+        for place in range(count)
+    ]
+
+
 def entry_of(issued: Issued, red_total_minor: int = 0) -> VerificationEntry:
     return VerificationEntry(
         number=issued.number,
@@ -124,6 +133,19 @@ async def test_a_large_commit_is_remembered_whole(caches: Caches) -> None:
     await caches.issue.remember(issued, {7: SELLER_TAX_ID})
     assert len(await caches.issue.known([key_of(item) for item in issued])) == len(issued)
     assert len(await caches.verification.entries([item.number for item in issued])) == len(issued)
+
+
+async def test_entries_of_many_hundreds_do_not_mix(caches: Caches) -> None:
+    serials = [new_serial() for _ in range(limits.VERIFY_READ_ITEMS_MAX // 2)]
+    issued = [
+        replace(new_issued(), number=f"{25 * 10**18 + serial * step:020d}") for serial in serials for step in (1, 7)
+    ]
+    red, rest = issued[::3], [item for at, item in enumerate(issued) if at % 3]
+    await caches.verification.replace([entry_of(item, -1) for item in red])
+    await caches.issue.remember(rest[::2], {7: SELLER_TAX_ID})
+    await caches.verification.remember([entry_of(item) for item in issued], [])
+    expected = {item.number: entry_of(item) for item in rest} | {item.number: entry_of(item, -1) for item in red}
+    assert await caches.verification.entries([item.number for item in issued]) == expected
 
 
 async def test_sellers_and_request_ids_do_not_mix(caches: Caches) -> None:

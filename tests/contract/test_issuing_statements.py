@@ -145,6 +145,50 @@ async def test_an_answer_that_was_only_read_is_confirmed_by_a_commit(
     assert trips[-2:] == [[LOOK_UP], confirmed]
 
 
+async def test_who_sends_again_is_looked_up_first_until_nothing_is_found(
+    mysql: MySQLSubject, trips: list[list[str]]
+) -> None:
+    """P2 at the price of one failed insert, not of one a batch; others pay nothing for it."""
+    seller, other = await mysql.seller(), await mysql.seller()
+    names = ("a", "b", "c", "d")
+    first = [await mysql.store.commit([seller.draft(name)]) for name in names]
+    await mysql.store.commit([other.draft("a")])
+    trips.clear()
+    assert await mysql.store.commit([seller.draft("a")]) == first[0]
+    assert trips[:3] == [LOCK, WRITE, [LOOK_UP]], "insert first"
+    for name, answer in zip(names[1:3], first[1:], strict=False):
+        trips.clear()
+        assert await mysql.store.commit([seller.draft(name)]) == answer
+        assert trips[0] == [LOOK_UP]
+        assert WRITE not in trips
+    trips.clear()
+    known, *fresh = await mysql.store.commit([seller.draft("d"), seller.draft("e"), other.draft("b")])
+    assert [known] == first[3]
+    assert all(isinstance(answer, Issued) for answer in fresh)
+    assert [trip for trip in trips if trip in (LOCK, WRITE, [LOOK_UP])] == [[LOOK_UP], LOCK, WRITE]
+    trips.clear()
+    await mysql.store.commit([other.draft("c")])
+    assert trips == [LOCK, WRITE]
+    await mysql.store.commit([seller.draft("f")])
+    assert trips[2:] == [[LOOK_UP], LOCK, WRITE], "nothing found"
+    trips.clear()
+    await mysql.store.commit([seller.draft("g")])
+    assert trips == [LOCK, WRITE]
+
+
+async def test_who_is_not_looked_up_first_is_still_looked_up_before_a_refusal(mysql: MySQLSubject) -> None:
+    """P2: numbers that are used up refuse nobody who has one."""
+    again, empty = await mysql.seller(), await mysql.seller(ranges=(1,))
+    for _ in range(2):  # the second time it is found
+        await mysql.store.commit([again.draft("a")])
+    (first,) = await mysql.store.commit([empty.draft("a")])
+    answers = await mysql.store.commit([again.draft("b"), empty.draft("a"), empty.draft("b")])
+    assert isinstance(answers[0], Issued)
+    assert answers[1] == first
+    assert isinstance(answers[2], BillowError)
+    assert answers[2].reason is Reason.NUMBER_RANGE_EXHAUSTED
+
+
 async def test_a_commit_waits_for_a_primary_that_is_away(mysql: MySQLSubject) -> None:
     seller = await mysql.seller()
     looks = iter([False, False])

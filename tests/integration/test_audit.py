@@ -14,7 +14,7 @@ import pytest
 
 from core.storage.mysql.reader import PrimaryReader
 from core.storage.redis.issue_cache import RedisIssueCache
-from core.storage.redis.keys import entry_key
+from core.storage.redis.keys import entry_place
 from core.storage.redis.link import RedisLink
 from core.storage.redis.values import pack_entry
 from core.storage.redis.verification_cache import RedisVerificationCache
@@ -122,7 +122,7 @@ async def test_cached_entries_and_answers_that_are_wrong(stores: OwnStores) -> N
         assert told(outcome) == {}
         assert {report.name: report.examined for report in outcome.reports}[CACHE] == 39
         wrong = dataclasses.replace(stored[numbers[3]], gross_total_minor=1)
-        await link.call("SET", entry_key(wrong.number), pack_entry(wrong))
+        await link.call("HSET", *entry_place(wrong.number), pack_entry(wrong))
         await answers.remember([dataclasses.replace(issued[0], tax_total_minor=7)], {})
         findings = told(await audited(stores))
     finally:

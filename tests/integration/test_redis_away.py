@@ -14,8 +14,9 @@ from core.settings import RedisSettings
 from core.storage.redis import keys
 from core.storage.redis.issue_cache import RedisIssueCache
 from core.storage.redis.link import PROBE_INTERVAL_MS, RedisLink
+from core.storage.redis.scripts import ENDS_SOON_S
 from core.storage.redis.verification_cache import RedisVerificationCache
-from tests.contract.test_caches import SELLER_TAX_ID, entry_of, key_of, new_issued
+from tests.contract.test_caches import SELLER_TAX_ID, entry_of, key_of, new_issued, of_one_hundred
 from tests.support.redis_server import RedisServer, redis_server
 
 DAY = 20260131
@@ -118,16 +119,16 @@ async def test_strange_values_count_as_absent(cached: Cached, value: bytes) -> N
     issued = new_issued()
     with cached.server.client() as client:
         client.set(keys.request_key(*key_of(issued)), value)
-        client.set(keys.entry_key(issued.number), value)
+        client.hset(*keys.entry_place(issued.number), value)
     assert await cached.issue.known([key_of(issued)]) == {}
     assert await cached.verification.entries([issued.number]) == {}
 
 
 async def test_every_key_has_an_end_and_the_workers_are_woken(cached: Cached) -> None:
-    issued = new_issued()
+    issued, replaced, read = (of_one_hundred(1)[0] for _ in range(3))
     await cached.issue.remember([issued], {7: SELLER_TAX_ID})
-    await cached.verification.replace([entry_of(new_issued())])
-    await cached.verification.remember([entry_of(new_issued())], [])
+    await cached.verification.replace([entry_of(replaced)])
+    await cached.verification.remember([entry_of(read)], [])
     await cached.verification.count_public_checks([issued.number], DAY)
     with cached.server.client() as client:
         names = {name.decode() for name in client.scan_iter()}
@@ -137,6 +138,35 @@ async def test_every_key_has_an_end_and_the_workers_are_woken(cached: Cached) ->
     for name, life_s in lives.items():
         life_max_s = keys.PUBLIC_CHECKS_TTL_S if name.startswith(keys.PUBLIC_CHECKS_PREFIX) else 3_600
         assert 0 < life_s <= life_max_s, name
+
+
+async def test_no_entry_is_kept_for_longer_than_its_life(cached: Cached) -> None:
+    """Entries share a hash, and what comes later does not lengthen the life of what is there (P7)."""
+    first, second = of_one_hundred(2)
+    key, _ = keys.entry_place(first.number)
+    await cached.issue.remember([first], {7: SELLER_TAX_ID})
+    with cached.server.client() as client:
+        client.expire(key, 1_000)
+        await cached.issue.remember([second], {7: SELLER_TAX_ID})
+        await cached.verification.remember([entry_of(second)], [])
+        await cached.verification.replace([entry_of(second, -5)])
+        assert 990 < client.ttl(key) <= 1_000
+    entries = await cached.verification.entries([first.number, second.number])
+    assert entries == {first.number: entry_of(first), second.number: entry_of(second, -5)}
+
+
+@pytest.mark.parametrize("known", [0, -3, -9])
+async def test_what_is_replaced_does_not_end_at_once(cached: Cached, known: int) -> None:
+    """A replica may not know it yet; so a hash that ends soon begins anew, and the redder of two stays (P7)."""
+    first, second = of_one_hundred(2)
+    key, _ = keys.entry_place(first.number)
+    await cached.verification.replace([entry_of(first), entry_of(second, known)])
+    with cached.server.client() as client:
+        client.expire(key, ENDS_SOON_S - 1)
+        await cached.verification.replace([entry_of(second, -5)])
+        assert 3_590 < client.ttl(key) <= 3_600
+    entries = await cached.verification.entries([first.number, second.number])
+    assert entries == {second.number: entry_of(second, min(known, -5))}
 
 
 async def test_a_closed_link_is_away(cached: Cached) -> None:

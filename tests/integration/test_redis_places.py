@@ -12,7 +12,7 @@ from redis.asyncio.connection import Connection
 from redis.exceptions import RedisError
 
 from core.settings import Address, RedisSettings
-from core.storage.redis.keys import entry_key
+from core.storage.redis.keys import entry_place
 from core.storage.redis.link import RedisLink
 from core.storage.redis.places import Place
 from core.storage.redis.verification_cache import RedisVerificationCache
@@ -101,4 +101,4 @@ async def test_a_master_that_was_made_a_replica_is_not_believed(
         assert await RedisVerificationCache(link=another, settings=settings).entries([issued.number]) == {}
         assert another.away
         await another.close()
-        assert client.exists(entry_key(issued.number)) == 1
+        assert client.hexists(*entry_place(issued.number))

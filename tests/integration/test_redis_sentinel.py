@@ -53,7 +53,7 @@ async def until_on(cached: Cached, node: RedisServer) -> None:
             with node.client() as client:
                 seen = client.get(keys.RUN_KEY) == node.run_id()
                 await cached.issue.remember([issued], {7: SELLER_TAX_ID})
-                if seen and client.exists(keys.entry_key(issued.number)):
+                if seen and client.hexists(*keys.entry_place(issued.number)):
                     break
             await asyncio.sleep(0.1)
     assert await cached.issue.known([key_of(issued)]) == {key_of(issued): issued}
@@ -69,8 +69,8 @@ async def remembered_in_both(cached: Cached) -> str:
             found = []
             for node in cached.group.nodes:
                 with node.client() as client:
-                    found.append(client.exists(keys.entry_key(issued.number)))
-            if found == [1, 1]:
+                    found.append(client.hexists(*keys.entry_place(issued.number)))
+            if all(found):
                 return issued.number
 
 

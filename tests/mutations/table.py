@@ -12,6 +12,7 @@ LANE_TESTS: Final = "tests/unit/test_coalescer.py"
 VERIFYING_TESTS: Final = "tests/unit/test_verification_service.py"
 CACHE_TESTS: Final = "tests/integration/test_verification_stores.py"
 CONNECTION_TESTS: Final = "tests/integration/test_connections.py"
+SCRIPTS: Final = "core/storage/redis/scripts.py"
 POOL: Final = "core/storage/mysql/pool.py"
 TOPOLOGY_TESTS: Final = "tests/integration/test_topology.py"
 RED_TESTS: Final = "tests/contract/test_red_store.py"
@@ -93,7 +94,15 @@ MUTATIONS: Final = (
         LANE,
         "answer_known(draft, answer.request_sha256) or answer",
         "answer",
-        (LANE_TESTS,),
+        ("tests/unit/test_coalescer_repeats.py",),
+    ),
+    Mutation(
+        "P2",
+        "who was not looked up counts as new when the numbers are used up",
+        ISSUING,
+        "plan.looked_up |= sellers",
+        "plan.looked_up |= plan.sellers()",
+        ("tests/contract/test_issuing_statements.py",),
     ),
     Mutation(
         "P2",
@@ -250,10 +259,34 @@ MUTATIONS: Final = (
     Mutation(
         "P7",
         "an older state replaces a newer one in the cache",
-        "core/storage/redis/verification_cache.py",
-        "> tonumber(ARGV[1 + #KEYS + i]) then",
-        "~= tonumber(ARGV[1 + #KEYS + i]) then",
+        SCRIPTS,
+        "<= tonumber(ARGV[reds + i]) then",
+        "== tonumber(ARGV[reds + i]) then",
         ("tests/contract/test_caches.py",),
+    ),
+    Mutation(
+        "P7",
+        "what was read before a red invoice is put over what is known of it",
+        SCRIPTS,
+        "'HSETNX'",
+        "'HSET'",
+        ("tests/contract/test_caches.py",),
+    ),
+    Mutation(
+        "P7",
+        "entries live on for as long as others come to their hash",
+        SCRIPTS,
+        "if new then redis.call('EXPIRE', key, ARGV[1]) new = false end",
+        "redis.call('EXPIRE', key, ARGV[1])",
+        ("tests/integration/test_redis_away.py",),
+    ),
+    Mutation(
+        "P7",
+        "what a red-letter replaced ends with its hash, before replicas know it",
+        SCRIPTS,
+        "redis.call('TTL', key) < tonumber(ARGV[2])",
+        "redis.call('EXISTS', key) == 0",
+        ("tests/integration/test_redis_away.py",),
     ),
     Mutation(
         "P7",

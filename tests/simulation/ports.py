@@ -48,11 +48,14 @@ class Answers:
         except BillowError:
             return {}
 
-    async def remember(self, issued: Sequence[Issued], seller_tax_ids: Mapping[int, str]) -> None:
+    async def remember(
+        self, issued: Sequence[Issued], seller_tax_ids: Mapping[int, str], *, answers: bool = True
+    ) -> None:
         if self._world.cache_away:
             return
+        inner = self._inner.remember
         try:
-            await self._world.ask(self._process, "remember", lambda: self._inner.remember(issued, seller_tax_ids))
+            await self._world.ask(self._process, "remember", lambda: inner(issued, seller_tax_ids, answers=answers))
         except BillowError:
             self._world.cache_disturbed = True
 

@@ -26,13 +26,15 @@ class Metrics:
 
     def __init__(self) -> None:
         self.commits: list[int] = []
+        self.replays = 0
 
     def committed(self, lane: str, items: int, duration_s: float) -> None:
         self.commits.append(items)
 
     def queued(self, lane: str, items: int) -> None: ...
 
-    def replayed(self, lane: str, items: int) -> None: ...
+    def replayed(self, lane: str, items: int) -> None:
+        self.replays += items
 
 
 class Cache:
@@ -40,13 +42,19 @@ class Cache:
 
     def __init__(self) -> None:
         self.answers: dict[tuple[int, str], Issued] = {}
+        self.asked = 0
+        self.told = 0
 
     async def known(self, keys: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Issued]:
+        self.asked += len(keys)
         return {key: self.answers[key] for key in keys if key in self.answers}
 
-    async def remember(self, issued: Sequence[Issued], seller_tax_ids: Mapping[int, str]) -> None:
-        for item in issued:
-            self.answers[item.seller_key, item.request_id] = item
+    async def remember(
+        self, issued: Sequence[Issued], seller_tax_ids: Mapping[int, str], *, answers: bool = True
+    ) -> None:
+        self.told += len(issued)
+        if answers:
+            self.answers |= {(item.seller_key, item.request_id): item for item in issued}
 
 
 class GatedStore:
@@ -97,6 +105,7 @@ class Bench:
         items_max: int = 5_000,
         beside: Lane | None = None,
         crowds: bool = True,
+        remembers: bool = True,
         wait_max_ms: int = 60_000,
     ) -> None:
         state = RangeState(range_id=1, first_number=26_110_000_000_000_000_000, size=numbers, used=0)
@@ -115,6 +124,7 @@ class Bench:
             wait_max_ms=wait_max_ms,
             beside=beside,
             crowds=crowds,
+            remembers=remembers,
             commits_max=commits_max,
             admission=self.admission,
         )
@@ -237,25 +247,6 @@ async def test_a_failed_commit_answers_everyone_and_the_lane_goes_on(
     assert [answer.reason for answer in answers if isinstance(answer, BillowError)] == [reason, reason]
     bench.store.failure = None
     assert issued((await bench.lane.issue([draft(1)]))[0]).request_id == "order-1"
-
-
-async def test_known_requests_are_answered_from_the_cache(bench: Bench) -> None:
-    bench.store.gate.set()
-    (first,) = await bench.lane.issue([draft(1)])
-    await settle()
-    answers = await bench.lane.issue([draft(2), draft(1), draft(1, body=b"another")])
-    assert answers[1] == first
-    assert isinstance(answers[2], BillowError)
-    assert answers[2].reason is Reason.REQUEST_ID_REUSED
-    assert bench.store.sizes == [1, 1]
-
-
-async def test_twins_in_one_commit_share_one_number(bench: Bench) -> None:
-    bench.store.gate.set()
-    answers = await bench.lane.issue([draft(1), draft(1), draft(1, body=b"another")])
-    assert answers[0] == answers[1]
-    assert isinstance(answers[2], BillowError)
-    assert len(bench.tables.invoices) == 1
 
 
 async def test_closing_finishes_what_was_accepted_and_refuses_the_rest() -> None:

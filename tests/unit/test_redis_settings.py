@@ -9,8 +9,9 @@ import pytest
 
 from core.settings import Address, RedisSettings, SettingsError, load
 from core.storage.redis import keys
-from core.storage.redis.issue_cache import WAKE, set_absent
+from core.storage.redis.issue_cache import WAKE
 from core.storage.redis.places import Argument, owner, pack
+from core.storage.redis.scripts import add_entries, set_absent
 
 URL = "redis://127.0.0.1/0"
 ONE = (Address("a", 1),)
@@ -78,7 +79,7 @@ def test_the_file_tells_addresses(tmp_path: Path) -> None:
 def test_a_packed_command_tells_its_family() -> None:
     names: list[Argument] = [keys.request_key(7, "billow:{v}:1"), keys.request_key(7, "}{")]
     assert keys.family_of(set_absent(names, [b"billow:{c}", b""], 1)) == keys.ANSWERS
-    assert keys.family_of(set_absent([keys.entry_key("1")], [b"{"], 1)) == keys.ENTRIES
+    assert keys.family_of(add_entries(["1234"], [b"{"], 1)) == keys.ENTRIES
     assert keys.family_of(WAKE) == keys.WAKES
     assert keys.family_of(pack("INCR", keys.public_checks_key("1", 20260131))) == keys.COUNTS
 

@@ -29,10 +29,13 @@ class MemoryIssueCache:
         """Returns remembered answers; see the port."""
         return {key: self._state.answers[key] for key in keys if key in self._state.answers}
 
-    async def remember(self, issued: Sequence[Issued], seller_tax_ids: Mapping[int, str]) -> None:
+    async def remember(
+        self, issued: Sequence[Issued], seller_tax_ids: Mapping[int, str], *, answers: bool = True
+    ) -> None:
         """Remembers answers and entries; see the port."""
         for item in issued:
-            self._state.answers.setdefault((item.seller_key, item.request_id), item)
+            if answers:
+                self._state.answers.setdefault((item.seller_key, item.request_id), item)
             if item.seller_key in seller_tax_ids and not item.repeated:
                 entry = VerificationEntry(
                     number=item.number,

@@ -1,7 +1,8 @@
 """Issuing on MySQL: one durable transaction a batch, two round trips, exactly once per request id.
 
 The unique key (seller_key, request_id) is the truth of idempotency: the insert is tried first, and only a duplicate
-key makes it look the request ids up (docs/adr/0007). That also settles an unknown outcome: after a connection lost
+key makes it look the request ids up (docs/adr/0007), and those of the same sellers first until one finds nothing: who
+sends a batch again sends many (docs/adr/0049). That also settles an unknown outcome: after a connection lost
 during COMMIT the same insert is tried again, and finds either nothing or itself.
 """
 
@@ -37,6 +38,7 @@ from core.storage.ports import Draft, Issued
 
 RETRY_BASE_MS = 5
 RETRY_AWAY_MS = 200
+REPEATING_SELLERS_MAX = 10_000  # that are looked up first; of more, only after their insert has failed
 STOCKS_KNOWN_MAX = 100_000  # stocks whose open ranges are remembered; the memory starts anew beyond
 PACK_IN_THREAD_BYTES = 256 * 1024  # compressing more than this would hold the event loop for a millisecond or more
 
@@ -63,7 +65,11 @@ class _Plan:
         self.drafts = sorted(unique.values(), key=lambda draft: (draft.seller_key, draft.kind))
         self.arrived = unique.values()  # in the order they came in; some may have their answer
         self.block: bytes | None = None
-        self.looked_up = False  # whether the request ids of all drafts were looked up
+        self.looked_up: set[int] = set()  # sellers whose request ids were
+
+    def sellers(self) -> set[int]:
+        """The sellers of the drafts that are still to be written."""
+        return {draft.seller_key for draft in self.drafts}
 
     def settle(self, key: Key, answer: Answer) -> None:
         """Notes an answer; its draft is dropped by the next `shrink`."""
@@ -123,6 +129,7 @@ class MySQLIssuingStore:
         self._now_us = now_us
         self._away_wait_ms = away_wait_ms
         self._range_ids: dict[Stock, list[int]] = {}
+        self._repeating: set[int] = set()  # sellers whose last request ids that were looked up were known
         self._quota_sellers = QuotaSellers()
 
     async def commit(self, drafts: Sequence[Draft]) -> list[Answer]:
@@ -130,13 +137,15 @@ class MySQLIssuingStore:
         plan = _Plan(drafts)
         give_up_at = asyncio.get_running_loop().time() + self._away_wait_ms / 1_000
         attempt = moves = 0
-        known = True  # or else: request ids collided, and are still to be looked up
+        unsure = (
+            self._repeating and self._repeating & plan.sellers()
+        )  # sellers whose request ids are to be looked up first
         while plan.drafts:
             try:
-                if not known:
-                    known = bool(await self._settle_known(plan)) or attempt < COMMIT_ATTEMPTS_MAX
-                    if not known:
+                if unsure:
+                    if not await self._settle_known(plan, unsure) and attempt >= COMMIT_ATTEMPTS_MAX:
                         raise unavailable("request ids collide and are not found")
+                    unsure = set()
                 await self._attempt(plan)
             except _RangesMoved as error:
                 moves += 1
@@ -144,7 +153,7 @@ class MySQLIssuingStore:
                     raise unavailable("number ranges end faster than they can be taken") from error
             except _KnownRequests:
                 attempt += 1
-                known = False
+                unsure = plan.sellers()
             except pymysql.err.OperationalError as error:
                 attempt += 1
                 if error.args[0] not in (DEADLOCK, LOCK_TIMEOUT):
@@ -309,7 +318,7 @@ class MySQLIssuingStore:
                 self._range_ids[stock] = range_ids
             if left >= count:
                 continue
-            if not plan.looked_up:
+            if stock[0] not in plan.looked_up:
                 raise _KnownRequests
             self._settle_short(plan, stock, keep=left, had_ranges=left > 0 or await self._has_ranges(stock))
             if left:
@@ -345,21 +354,29 @@ class MySQLIssuingStore:
             plan.settle((draft.seller_key, draft.request_id), shortage(stock, had_ranges=had_ranges))
         plan.shrink()
 
-    async def _settle_known(self, plan: _Plan) -> int:
-        """Looks the plan's request ids up on the primary, answers those it finds, and returns how many they were.
+    async def _settle_known(self, plan: _Plan, sellers: set[int]) -> int:
+        """Looks these sellers' request ids up on the primary, answers those it finds, and returns how many they were.
 
         1 round trip a seller, and 1 when any is found: nobody is told of an invoice that no replica has received.
         """
         primary = self._primary()
-        found = [issued_from(row) for sql, values in lookups(plan.drafts) for row in await primary.rows(sql, values)]
+        drafts = [draft for draft in plan.drafts if draft.seller_key in sellers]
+        found = [issued_from(row) for sql, values in lookups(drafts) for row in await primary.rows(sql, values)]
         if found:
             await primary.confirm()  # there, and nowhere else: another primary may not have them
         for item in found:
             item.repeated = True
             plan.settle((item.seller_key, item.request_id), item)
         plan.shrink()
-        plan.looked_up = True
+        plan.looked_up |= sellers
+        self._note_repeating(sellers, {item.seller_key for item in found})
         return len(found)
+
+    def _note_repeating(self, sellers: set[int], found: set[int]) -> None:
+        """Remembers which of the sellers that were looked up had sent known requests again."""
+        self._repeating -= sellers
+        if len(self._repeating) < REPEATING_SELLERS_MAX:
+            self._repeating |= found
 
 
 async def _issued_before(cursor: aiomysql.Cursor, drafts: Iterable[Draft]) -> list[Issued]:

@@ -8,15 +8,12 @@ from typing import Final, Protocol
 
 from core.settings import RedisSettings
 from core.storage.ports import Issued
-from core.storage.redis.keys import ANSWERS, ENTRY_PREFIX, REQUEST_PREFIX, WAKE_MESSAGES_MAX, WAKE_STREAM
+from core.storage.redis.keys import ANSWERS, REQUEST_PREFIX, WAKE_MESSAGES_MAX, WAKE_STREAM
 from core.storage.redis.link import Link, RedisAway
 from core.storage.redis.places import Argument, pack
+from core.storage.redis.scripts import SCRIPT_ITEMS_MAX, add_entries, set_absent
 from core.storage.redis.values import pack_answer, pack_issued_entry, unpack_answer
 
-# a script is one command with one answer: that is what makes it cheap. SET … NX may be repeated, and leaves what a
-# red-letter wrote in the meantime
-SET_ABSENT: Final = "for i = 1, #KEYS do redis.call('SET', KEYS[i], ARGV[i + 1], 'EX', ARGV[1], 'NX') end"
-SCRIPT_KEYS_MAX: Final = 250  # Redis does nothing else meanwhile: about 1 ms
 WAKE: Final = pack("XADD", WAKE_STREAM, "MAXLEN", "~", WAKE_MESSAGES_MAX, "*", "n", "")
 
 
@@ -56,31 +53,28 @@ class RedisIssueCache:
             self._metrics.cache("request", hits=len(found), misses=len(keys) - len(found))
         return found
 
-    async def remember(self, issued: Sequence[Issued], seller_tax_ids: Mapping[int, str]) -> None:
+    async def remember(
+        self, issued: Sequence[Issued], seller_tax_ids: Mapping[int, str], *, answers: bool = True
+    ) -> None:
         """Remembers answers and entries and wakes the workers; see the port. About 5 µs an invoice."""
         if not issued or self._link.away:
             return
         tax_ids = {key: tax_id.encode() for key, tax_id in seller_tax_ids.items()}
         commands: list[bytes] = []
-        for start in range(0, len(issued), SCRIPT_KEYS_MAX):
+        for start in range(0, len(issued), SCRIPT_ITEMS_MAX):
             if start:
                 await asyncio.sleep(0)  # others may go in between
-            some = issued[start : start + SCRIPT_KEYS_MAX]
-            names: list[Argument] = [f"{REQUEST_PREFIX}{item.seller_key}:{item.request_id}" for item in some]
-            commands.append(set_absent(names, [pack_answer(item) for item in some], self._request_ttl_s))
+            some = issued[start : start + SCRIPT_ITEMS_MAX]
+            if answers:
+                keys: list[Argument] = [f"{REQUEST_PREFIX}{item.seller_key}:{item.request_id}" for item in some]
+                commands.append(set_absent(keys, [pack_answer(item) for item in some], self._request_ttl_s))
             # of one issued long ago others know the present state: an entry made here would hide its reds (P7)
             known = [item for item in some if item.seller_key in tax_ids and not item.repeated]
             if known:
-                names = [ENTRY_PREFIX + item.number for item in known]
                 entries = [pack_issued_entry(item, tax_ids[item.seller_key]) for item in known]
-                commands.append(set_absent(names, entries, self._entry_ttl_s))
+                commands.append(add_entries([item.number for item in known], entries, self._entry_ttl_s))
         commands.append(WAKE)
         try:
             await self._link.call_mixed(commands)
         except RedisAway:
             return
-
-
-def set_absent(names: Sequence[Argument], values: Sequence[bytes], ttl_s: int) -> bytes:
-    """Packs the command that sets what is not there yet."""
-    return pack("EVAL", SET_ABSENT, len(names), *names, ttl_s, *values)

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from core.settings import RedisSettings
 from core.storage.ports import VerificationEntry
-from core.storage.redis.issue_cache import SCRIPT_KEYS_MAX, CacheMetrics, set_absent
-from core.storage.redis.keys import COUNTS, ENTRIES, ENTRY_PREFIX, PUBLIC_CHECKS_TTL_S, entry_key, public_checks_key
+from core.storage.redis.issue_cache import CacheMetrics
+from core.storage.redis.keys import COUNTS, ENTRIES, PUBLIC_CHECKS_TTL_S, public_checks_key
 from core.storage.redis.link import Link, RedisAway
 from core.storage.redis.places import pack
+from core.storage.redis.scripts import SCRIPT_ITEMS_MAX, add_entries, get_entries, replace_entries
 from core.storage.redis.values import pack_entry, unpack_entry
 from core.storage.short_memory import Absences, DayCounts
 
-# sums of reds only ever grow more negative: of two that race, the one that knows more stays (P7). The red total lies at
-# byte 27 of an entry (core/storage/redis/values.py); a double holds every lawful one exactly
-SET_REDDER: Final = (
-    "for i = 1, #KEYS do local old = redis.call('GET', KEYS[i])"
-    " if not old or #old < 35 or old:byte(1) ~= 1"
-    " or struct.unpack('<i8', old, 27) > tonumber(ARGV[1 + #KEYS + i]) then"
-    " redis.call('SET', KEYS[i], ARGV[1 + i], 'EX', ARGV[1])"
-    " else redis.call('EXPIRE', KEYS[i], ARGV[1]) end end"
-)
+Item = TypeVar("Item")
 
 
 class RedisVerificationCache:
@@ -58,11 +52,11 @@ class RedisVerificationCache:
         if self._entries.away:
             return found
         try:
-            values = await self._entries.call("MGET", *[ENTRY_PREFIX + number for number in numbers])
+            replies = await self._send([get_entries(some) for some in _parts(numbers)])
         except RedisAway:
             return found
         absent = len(found)
-        for number, value in zip(numbers, values, strict=True):
+        for number, value in zip(numbers, itertools.chain.from_iterable(replies), strict=True):
             if value is not None:
                 entry = unpack_entry(number, value)
                 if entry is not None:
@@ -78,33 +72,31 @@ class RedisVerificationCache:
             self._absences.add(absent)
         if not found:
             return
-        commands = []
-        for start in range(0, len(found), SCRIPT_KEYS_MAX):
-            some = found[start : start + SCRIPT_KEYS_MAX]
-            names = [entry_key(entry.number) for entry in some]
-            commands.append(set_absent(names, [pack_entry(entry) for entry in some], self._ttl_s))
-        await self._send(commands)
+        commands = [
+            add_entries([entry.number for entry in some], [pack_entry(entry) for entry in some], self._ttl_s)
+            for some in _parts(found)
+        ]
+        with contextlib.suppress(RedisAway):
+            await self._send(commands)
 
     async def replace(self, entries: Sequence[VerificationEntry]) -> bool:
         """Replaces entries; see the port."""
         if not entries:
             return not self._entries.away
         commands = []
-        for start in range(0, len(entries), SCRIPT_KEYS_MAX):
-            some = entries[start : start + SCRIPT_KEYS_MAX]
-            names = [entry_key(entry.number) for entry in some]
-            values = [pack_entry(entry) for entry in some]
+        for some in _parts(entries):
+            numbers = [entry.number for entry in some]
             reds = [entry.red_total_minor for entry in some]
-            commands.append(pack("EVAL", SET_REDDER, len(names), *names, self._ttl_s, *values, *reds))
-        return await self._send(commands)
-
-    async def _send(self, commands: Sequence[bytes]) -> bool:
-        """Sends commands in one round trip; tells whether Redis took them."""
+            commands.append(replace_entries(numbers, [pack_entry(entry) for entry in some], reds, self._ttl_s))
         try:
-            await self._entries.call_packed(b"".join(commands), len(commands))
+            await self._send(commands)
         except RedisAway:
             return False
         return True
+
+    async def _send(self, commands: Sequence[bytes]) -> list[Any]:
+        """Sends commands in one round trip and returns their replies; raises RedisAway."""
+        return await self._entries.call_packed(b"".join(commands), len(commands))
 
     async def count_public_checks(self, numbers: Sequence[str], day: int) -> list[int]:
         """Counts checks; see the port."""
@@ -119,3 +111,8 @@ class RedisVerificationCache:
         except RedisAway:
             return self._own_counts.add(numbers, day)
         return [int(count) for count in replies[1::2]]
+
+
+def _parts(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Cuts what goes into scripts."""
+    return (items[start : start + SCRIPT_ITEMS_MAX] for start in range(0, len(items), SCRIPT_ITEMS_MAX))
