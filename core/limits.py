@@ -139,6 +139,7 @@ ENTRY_CHANGES_MAX: Final = 1_000  # of one invoice: bounds its history
 ENTRY_ATTEMPTS_MAX: Final = 8  # of one transaction after deadlock, lock timeout or a request id used at once
 COLLECT_BATCHES_MAX: Final = 50  # batches one transaction of the collector takes: at most 50,000 invoices
 COLLECT_ROWS_MAX: Final = 1_000  # rows of one INSERT
+COLLECT_RUNS_MAX: Final = 32  # runs of one SELECT: every row that it reads is compared with half of them
 COLLECT_FILL_ROWS_MAX: Final = 50_000  # earlier invoices of a buyer numbered at once: replicas apply them in a second
 RECEIVED_MESSAGE_ITEMS_MAX: Final = 500  # invoices of one message of a subscription
 SUBSCRIPTIONS_MAX: Final = 200  # of one process: each looks into the database twice a second

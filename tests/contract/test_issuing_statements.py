@@ -72,6 +72,31 @@ async def test_without_quotas_a_commit_is_two_round_trips_and_asks_for_none(
         assert trips == [LOCK, WRITE]
 
 
+async def test_ranges_that_move_as_far_move_in_one_statement(mysql: MySQLSubject, trips: list[list[str]]) -> None:
+    """P3, and no statement that compares each range with all: a commit has up to a thousand sellers."""
+    sellers = [await mysql.seller(ranges=(100,)) for _ in range(5)]
+    await mysql.store.commit([seller.draft("first") for seller in sellers])
+    trips.clear()
+    counts = [1, 3, 1, 2, 3]
+    wanted = [seller.draft(f"{at}") for seller, count in zip(sellers, counts, strict=True) for at in range(count)]
+    answers = await mysql.store.commit(wanted)
+    assert trips == [LOCK, [WRITE[0]] * 2 + WRITE]
+    taken = sum(isinstance(answer, Issued) for answer in answers)
+    assert taken == sum(counts)
+    for seller, count in zip(sellers, counts, strict=True):
+        first, _ = (await mysql.ranges(seller))[0]
+        numbers = [
+            int(answer.number)
+            for answer in answers
+            if isinstance(answer, Issued) and answer.seller_key == seller.seller_key
+        ]
+        assert numbers == [first + 1 + at for at in range(count)]
+        ((used,),) = await mysql.primary.rows(
+            "SELECT used FROM number_ranges WHERE seller_key = %s", (seller.seller_key,)
+        )
+        assert used == 1 + count
+
+
 async def test_a_quota_costs_two_statements_and_no_round_trip(mysql: MySQLSubject, trips: list[list[str]]) -> None:
     seller = await mysql.seller()
     await mysql.store.commit([seller.draft("a", lines=1)])

@@ -9,13 +9,13 @@ appears below a position that somebody has read. Replicas commit in the primary'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import aiomysql
 
 from core.domain.errors import BillowError, Reason
-from core.limits import COLLECT_BATCHES_MAX, COLLECT_FILL_ROWS_MAX, COLLECT_ROWS_MAX
+from core.limits import COLLECT_BATCHES_MAX, COLLECT_FILL_ROWS_MAX, COLLECT_ROWS_MAX, COLLECT_RUNS_MAX
 from core.storage.collection_port import Received
 from core.storage.mysql.batch_feed import FedBatch, MySQLBatchFeed, consumed
 from core.storage.mysql.pool import Primary, Replicas, read, rows
@@ -119,9 +119,9 @@ async def _fill(connection: aiomysql.Connection) -> bool:
 async def _arrived(connection: aiomysql.Connection, batches: Sequence[FedBatch]) -> list[Arrived]:
     """Reads the invoices of followed buyers in whole batches, by batch and position."""
     wanted = {batch.batch_id for batch in batches}
-    runs = [(int(run.first_number), run.count) for batch in batches for run in batch.runs]
+    runs = joined((int(run.first_number), run.count) for batch in batches for run in batch.runs)
     found: list[tuple[Any, ...]] = []
-    for some in _pieces(runs):
+    for some in _pieces(runs, COLLECT_RUNS_MAX):
         condition = " OR ".join(["i.number BETWEEN %s AND %s"] * len(some))
         bounds = [f"{bound:020d}" for first, count in some for bound in (first, first + count - 1)]
         found += await rows(
@@ -164,10 +164,23 @@ async def _number(connection: aiomysql.Connection, arrived: Sequence[Arrived]) -
         )
 
 
-def _pieces(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+def joined(runs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Joins runs, each a first number and a count, that follow one another: batches mostly go on where others ended."""
+    joined: list[tuple[int, int]] = []
+    end = -1
+    for first, count in sorted(runs):
+        if first == end:
+            joined[-1] = (joined[-1][0], joined[-1][1] + count)
+        else:
+            joined.append((first, count))
+        end = first + count
+    return joined
+
+
+def _pieces(items: Sequence[Any], items_max: int = COLLECT_ROWS_MAX) -> Iterator[Sequence[Any]]:
     """Cuts what goes into one statement."""
-    for start in range(0, len(items), COLLECT_ROWS_MAX):
-        yield items[start : start + COLLECT_ROWS_MAX]
+    for start in range(0, len(items), items_max):
+        yield items[start : start + items_max]
 
 
 def _tuples(width: int, count: int) -> str:

@@ -41,10 +41,14 @@ def lock_ranges(range_ids: Sequence[int]) -> str:
 
 
 def take_numbers(taken: dict[int, int]) -> str:
-    """Moves the ranges on: `taken` says how many numbers of which range."""
-    cases = " ".join(f"WHEN {range_id:d} THEN {count:d}" for range_id, count in taken.items())
-    wanted = ",".join(f"{range_id:d}" for range_id in taken)
-    return f"UPDATE number_ranges SET used = used + CASE range_id {cases} END WHERE range_id IN ({wanted})"
+    """Moves the ranges on: `taken` says how many numbers of which range. A statement for all that move as far."""
+    as_far: dict[int, list[int]] = {}
+    for range_id, count in taken.items():
+        as_far.setdefault(count, []).append(range_id)
+    return "; ".join(
+        f"UPDATE number_ranges SET used = used + {count:d} WHERE range_id IN ({','.join(map(str, range_ids))})"
+        for count, range_ids in as_far.items()
+    )
 
 
 def insert_batch(issued_at_us: int, items: int, runs: Sequence[Run], block: bytes) -> str:
