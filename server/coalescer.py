@@ -23,7 +23,7 @@ from typing import Protocol
 from core import limits
 from core.domain.errors import BillowError, Reason
 from core.storage.allocation import answer_known
-from core.storage.ports import Draft, IssueCache, Issued, IssuingStore
+from core.storage.ports import Answer, Draft, IssueCache, Issued, IssuingStore, MakeDraft
 from server.admission import Admission, Place, retry_delay_ms
 from server.fair_queue import FairQueue
 from server.overdue import Overdue
@@ -31,8 +31,6 @@ from server.overdue import Overdue
 LOG = logging.getLogger(__name__)
 
 USED_S = 1.0  # a lane with work within this counts as in use
-Answer = Issued | BillowError
-MakeDraft = Callable[[], Draft | BillowError]
 
 
 class LaneMetrics(Protocol):

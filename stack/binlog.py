@@ -6,9 +6,10 @@ Values cannot imitate that, as line breaks in them are escaped.
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,9 @@ FILES: Final = "binlog.[0-9]*"
 _AT: Final = re.compile(rb"# at (\d+)$")
 _GTID: Final = re.compile(rb"#\d{6} [ \d:]{8} server id \d+ .*\tGTID (\d+-\d+-\d+)(?: |$)")
 _ROW: Final = re.compile(rb"### (INSERT INTO|UPDATE|DELETE FROM) `(\w+)`\.`(\w+)`$")
+_BEFORE: Final = b"\tGtid list ["
+_PLACE: Final = re.compile(rb"\d+-\d+-(\d+)")
+HEAD_LINES: Final = 1_000  # of what is printed of a log; its list has a line for each server that ever was a primary
 _VALUE: Final = b"###   @"
 _SET: Final = b"### SET"
 _NUMBER, _SELLER, _REQUEST = b"1=", b"2=", b"3="  # places of columns in `invoices`; new ones come at the end
@@ -56,6 +60,26 @@ class Transaction:
 def log_files(folder: Path) -> list[Path]:
     """The binary logs of a folder in their order."""
     return sorted(folder.glob(FILES), key=lambda path: int(path.suffix[1:]))
+
+
+def following(files: Sequence[Path], place: int) -> list[Path]:
+    """Leaves out the logs that end before a place in the history: those before the last one that begins by then."""
+    begun = [at for at, file in enumerate(files) if (begin := begins(_lines(file))) is not None and begin <= place]
+    return list(files[begun[-1] if begun else 0 :])
+
+
+def begins(lines: Iterable[bytes]) -> int | None:
+    """The place in the history where a log begins: its head names the last transactions before it, by server.
+
+    None of a log that ends in its head. `lines`: what mariadb-binlog printed.
+    """
+    told: list[bytes] = []
+    for line in itertools.islice(lines, HEAD_LINES):
+        if told or _BEFORE in line:
+            told.append(line.rsplit(b"[", 1)[-1])
+            if line.endswith(b"]"):
+                return max(map(int, _PLACE.findall(b" ".join(told))), default=0)
+    return None
 
 
 def transactions(files: Iterable[Path]) -> Iterator[Transaction]:

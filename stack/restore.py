@@ -24,7 +24,7 @@ import pymysql.cursors
 from core.storage import withdrawal
 from stack import backup, history, mariadb, processes, state
 from stack.backup import Backup
-from stack.binlog import Issued, log_files, transactions
+from stack.binlog import Issued, following, log_files, transactions
 from stack.history import History
 from stack.mariadb import root, variables
 from stack.options import RunFolder, StackError
@@ -107,7 +107,7 @@ class Restorer:
     # --- what to do ---------------------------------------------------------------------------------------------
 
     def _plan(self, current: State, made: Backup, source: Path, number: str | None) -> _Plan:
-        """Reads all logs there are: those of the nodes where they survived, joined with those beside the backup."""
+        """Reads all logs that go beyond the backup: those of nodes that survived, joined with those beside it."""
         seen: list[History] = []
         complete = False
         wrong: list[str] = []
@@ -118,7 +118,7 @@ class Restorer:
                 continue
             try:
                 found = history.read(
-                    transactions(files),
+                    transactions(following(files, sequence(made.gtid))),
                     backup_sequence=sequence(made.gtid),
                     backup_gtid=made.gtid,
                     number=number,

@@ -6,7 +6,7 @@ timeout of the settings. Each port has an in-memory twin in core/storage/memory 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -66,6 +66,10 @@ class Issued:
     buyer_tax_id: str
     body_sha256: bytes
     repeated: bool = field(default=False, compare=False)
+
+
+Answer = Issued | BillowError  # to an invoice that was to be issued
+MakeDraft = Callable[[], Draft | BillowError]  # without I/O
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,7 @@ class ListFilter:
 class IssuingStore(Protocol):
     """Writes issued invoices; the primary's."""
 
-    async def commit(self, drafts: Sequence[Draft]) -> list[Issued | BillowError]:
+    async def commit(self, drafts: Sequence[Draft]) -> list[Answer]:
         """Issues the drafts in one durable transaction and answers each, in order (P1, P2, P3).
 
         A draft whose request id is known gets the original `Issued` when its digest agrees, else
@@ -158,7 +162,7 @@ class IssuingStore(Protocol):
         seller's credit quota CREDIT_QUOTA_EXCEEDED (docs/adr/0022). The rest is numbered and committed together. A
         connection lost during COMMIT is resolved by request id before anything is answered. Raises STORAGE_UNAVAILABLE
         when it is not known what happened after COMMIT_ATTEMPTS_MAX. Must not be cancelled. Round trips: 2 when no
-        request id is known, 3 or more after a duplicate.
+        request id is known, 3 or more after a duplicate or when the seller sent known ones last (docs/adr/0049).
         """
         ...
 

@@ -13,9 +13,7 @@ from typing import Protocol
 
 from core.domain.errors import BillowError, Reason
 from core.domain.red_letter import RedPart, Sums
-from core.storage.ports import Draft, Issued
-
-Answer = Issued | BillowError
+from core.storage.ports import Answer, Draft
 
 
 class FormState(enum.IntEnum):

@@ -15,7 +15,7 @@ from core.domain.parties import Party
 from core.domain.profile import PROFILES
 from core.domain.rules import check
 from core.limits import REQUEST_ID_CHARS_MAX
-from core.storage.ports import Draft, Issued, SellerRecord
+from core.storage.ports import Answer, Draft, Issued, SellerRecord
 from server.convert import errors
 
 REQUEST_ID_FORM = re.compile(rf"[\x20-\x7e]{{1,{REQUEST_ID_CHARS_MAX}}}", re.ASCII)
@@ -157,9 +157,7 @@ def fill_issued(message: invoice_pb2.IssuedInvoice, issued: Issued, seller_id: s
     message.request_id = issued.request_id
 
 
-def fill_result(
-    result: issuance_pb2.IssueResult, answer: Issued | BillowError, seller_id: str, request_id: str
-) -> None:
+def fill_result(result: issuance_pb2.IssueResult, answer: Answer, seller_id: str, request_id: str) -> None:
     """Writes what became of one request of a batch, which named `seller_id`, into its result."""
     if isinstance(answer, Issued):
         fill_issued(result.issued, answer, seller_id)

@@ -22,7 +22,7 @@ from core.domain.red_letter import (
 )
 from core.domain.verification import NUMBER_FORM
 from core.limits import DRAWER_CHARS_MAX, LINES_MAX
-from core.storage.ports import Draft, Issued, SellerRecord
+from core.storage.ports import Answer, Draft, Issued, SellerRecord
 from core.storage.red_letter_port import Form, RedDraft, RedShape
 from server.convert import errors
 from server.convert.issuance import fill_issued, request_id_fault, seller_part
@@ -184,7 +184,7 @@ def fill_red(
 
 def fill_result(
     result: redletter_pb2.RedResult,
-    answer: Issued | BillowError,
+    answer: Answer,
     request: redletter_pb2.IssueRedInvoiceRequest,
     request_id: str,
 ) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from billow.redletter.v1 import redletter_pb2
 from core.domain.errors import BillowError
-from core.storage.ports import Issued, SellerRecord
+from core.storage.ports import Answer, SellerRecord
 from core.storage.red_letter_port import RedDraft
 from server.convert import red_letter
 from server.handlers.issuance import check_batch
@@ -60,9 +60,7 @@ class RedLetterHandlers(RedFormHandlers):
             red_letter.fill_result(response.results.add(), answer, one, call.request_id)
         return response
 
-    async def _answers(
-        self, requests: Sequence[redletter_pb2.IssueRedInvoiceRequest], call: Call
-    ) -> list[Issued | BillowError]:
+    async def _answers(self, requests: Sequence[redletter_pb2.IssueRedInvoiceRequest], call: Call) -> list[Answer]:
         """Answers each request, in order."""
         sellers = await self._sellers.find(call.caller.tenant_key, {one.seller_id for one in requests})
         good = [one.selection.blue_number for one in requests if not red_letter.request_faults(one)]

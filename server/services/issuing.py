@@ -7,11 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from core.domain.errors import BillowError
-from core.storage.ports import Draft, Issued
+from core.storage.ports import Answer, Draft, Issued, MakeDraft
 from server.admission import Place
-
-Answer = Issued | BillowError
-MakeDraft = Callable[[], Draft | BillowError]
 
 
 class IssuingLane(Protocol):

@@ -11,8 +11,8 @@ from typing import Any
 from core import limits
 from core.domain.errors import BillowError, Reason
 from core.domain.red_letter import Sums
-from core.storage.ports import InvoiceReader, IssueCache, Issued, SellerRecord, VerificationCache
-from core.storage.red_letter_port import Answer, RedDraft, RedStore
+from core.storage.ports import Answer, InvoiceReader, IssueCache, Issued, SellerRecord, VerificationCache
+from core.storage.red_letter_port import RedDraft, RedStore
 from server.services.auth import Caller
 from server.services.patience import patiently
 from server.services.reading import ReadingService

@@ -8,7 +8,7 @@ import dataclasses
 from core.domain.errors import BillowError, Reason
 from core.domain.kinds import InvoiceKind
 from core.storage.credit import month_of, month_start_us, month_text, next_month
-from core.storage.ports import Draft, Issued, IssuingStore
+from core.storage.ports import Answer, Draft, Issued, IssuingStore
 from tests.contract.issuing_subjects import GENERAL, Subject, now_us
 from tests.support.issuing import LINE_NET, TestSeller
 
@@ -16,11 +16,11 @@ SECOND_US = 1_000_000
 SPECIAL = int(InvoiceKind.SPECIAL)
 
 
-def reasons(answers: list[Issued | BillowError]) -> list[str]:
+def reasons(answers: list[Answer]) -> list[str]:
     return ["" if isinstance(answer, Issued) else answer.reason for answer in answers]
 
 
-def numbers(answers: list[Issued | BillowError]) -> list[int]:
+def numbers(answers: list[Answer]) -> list[int]:
     return [int(answer.number) for answer in answers if isinstance(answer, Issued)]
 
 
@@ -98,7 +98,7 @@ async def test_many_racing_for_the_last_of_it(subject: Subject) -> None:
         await subject.quotas.set(seller.seller_key, 21 * LINE_NET)
     stores = [subject.store, subject.another_store()]
 
-    async def run(store: IssuingStore, task: int) -> list[Issued | BillowError]:
+    async def run(store: IssuingStore, task: int) -> list[Answer]:
         wanted = [sellers[(task + place) % 2].draft(f"{task}-{place}", lines=1 + place % 2) for place in range(8)]
         return await store.commit(wanted)
 
@@ -119,8 +119,8 @@ async def test_kinds_share_the_quota_though_not_their_ranges(subject: Subject) -
     await subject.quotas.set(seller.seller_key, 15 * LINE_NET)
     stores = [subject.store, subject.another_store()]
 
-    async def run(task: int, kind: int) -> list[Issued | BillowError]:
-        answers: list[Issued | BillowError] = []
+    async def run(task: int, kind: int) -> list[Answer]:
+        answers: list[Answer] = []
         for turn in range(4):
             wanted = [seller.draft(f"{task}-{turn}-{place}", lines=1) for place in range(2)]
             answers += await stores[task % 2].commit([dataclasses.replace(draft, kind=kind) for draft in wanted])
@@ -148,7 +148,7 @@ async def test_switching_on_counts_what_was_issued_this_month(subject: Subject) 
 async def test_no_invoice_slips_past_a_quota_that_is_switched_on(subject: Subject) -> None:
     seller = await subject.seller()
     stores = [subject.store, subject.another_store()]
-    answered: list[Issued | BillowError] = []
+    answered: list[Answer] = []
 
     async def issue(task: int) -> None:
         for turn in range(12):

@@ -9,21 +9,21 @@ import time
 
 import pytest
 
-from core.domain.errors import BillowError, Reason
+from core.domain.errors import Reason
 from core.storage.block import numbers, unpack
-from core.storage.ports import Draft, Issued, IssuingStore
+from core.storage.ports import Answer, Draft, Issued, IssuingStore
 from tests.contract.issuing_subjects import Subject
 
 HOSTILE = ("'", '"', "\\", "\\'", "a'; DROP TABLE invoices; --", "%s %(x)s", "a", "a ", "A", "/*", "x" * 64)
 
 
-def issued(answers: list[Issued | BillowError]) -> list[Issued]:
+def issued(answers: list[Answer]) -> list[Issued]:
     good = [answer for answer in answers if isinstance(answer, Issued)]
     assert len(good) == len(answers), answers
     return good
 
 
-def reasons(answers: list[Issued | BillowError]) -> list[str]:
+def reasons(answers: list[Answer]) -> list[str]:
     return ["" if isinstance(answer, Issued) else answer.reason for answer in answers]
 
 

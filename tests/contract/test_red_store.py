@@ -12,7 +12,7 @@ from typing import Protocol
 import pytest
 
 from core.domain.entry import Change, Entry, EntryState
-from core.domain.errors import BillowError, Reason
+from core.domain.errors import Reason
 from core.domain.kinds import InvoiceColor, LineType
 from core.domain.red_letter import BlueLine, LineWish, RedExtent, Sums, Wish, decide
 from core.settings import load
@@ -31,7 +31,7 @@ from core.storage.mysql.reader import PrimaryReader
 from core.storage.mysql.red_forms import MySQLFormStore
 from core.storage.mysql.red_letter import MySQLRedStore
 from core.storage.mysql.tax_ids import MySQLTaxIdStore
-from core.storage.ports import InvoiceReader, Issued
+from core.storage.ports import Answer, InvoiceReader, Issued
 from core.storage.red_letter_port import Form, FormFilter, FormState, FormStore, RedDraft, RedShape, RedStore
 from stack import Stack
 from tests.contract.issuing_subjects import AWAY_WAIT_MS, GENERAL, MemorySubject, MySQLSubject, now_us
@@ -214,7 +214,7 @@ def part(line: int = 0, *, gross: int) -> Wish:
 WHOLE = Wish(int(RedExtent.WHOLE))
 
 
-def told(answer: Issued | BillowError) -> tuple[str, dict[str, str]]:
+def told(answer: Answer) -> tuple[str, dict[str, str]]:
     return ("", {}) if isinstance(answer, Issued) else (answer.reason, answer.metadata)
 
 

@@ -12,8 +12,8 @@ from core.storage.memory.cache import MemoryVerificationCache
 from core.storage.memory.issuing import MemoryIssuingStore
 from core.storage.memory.outbox import MemoryOutboxStore, _Lease
 from core.storage.memory.red_letter import MemoryRedStore
-from core.storage.ports import BatchRow, Draft, Issued, VerificationEntry
-from core.storage.red_letter_port import Answer, RedDraft
+from core.storage.ports import Answer, BatchRow, Draft, Issued, VerificationEntry
+from core.storage.red_letter_port import RedDraft
 from server.coalescer import Lane, _Group
 from server.services.verification import Entries, VerificationService
 from tests.simulation.machines import RETENTION_DAYS, Build

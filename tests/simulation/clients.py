@@ -12,7 +12,7 @@ from core.domain import verification
 from core.domain.errors import BillowError, Reason
 from core.domain.kinds import InvoiceColor
 from core.domain.red_letter import BlueLine, LineWish, RedExtent, Sums, Wish, decide
-from core.storage.ports import Draft, Issued
+from core.storage.ports import Answer, Draft, Issued
 from core.storage.red_letter_port import RedDraft, RedShape
 from tests.simulation.loop import ConnectionLost
 from tests.simulation.machines import GaveUp, Server
@@ -29,7 +29,7 @@ class Attempt:
     """One try of a request and what came of it; None: nobody knows."""
 
     draft: Draft | RedDraft
-    answer: Issued | BillowError | None = None
+    answer: Answer | None = None
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class Ledger:
         )
 
 
-def final(answer: Issued | BillowError | None) -> bool:
+def final(answer: Answer | None) -> bool:
     """Whether a repetition gets the same answer."""
     return isinstance(answer, Issued) or (answer is not None and answer.reason not in (*UNKNOWN, *REFUSED))
 
@@ -137,7 +137,7 @@ class Client:
         attempts = [self._ledger.begin(draft) for draft in drafts]
         server, patience_s = self._way()
 
-        async def work() -> list[Issued | BillowError]:
+        async def work() -> list[Answer]:
             tenant_key, until_s = drafts[0].seller_key, None if patience_s is None else server.now_s() + patience_s / 4
             with server.issuing.room_for_batch(len(drafts), tenant_key=tenant_key, deadline_s=until_s) as place:
                 return await server.issuing.issue_batch(drafts, place)

@@ -9,6 +9,7 @@ from core.domain.errors import BillowError
 from core.storage.memory.cache import MemoryIssueCache, MemoryVerificationCache
 from core.storage.memory.reader import MemoryInvoiceReader
 from core.storage.ports import (
+    Answer,
     BatchRow,
     Claim,
     Draft,
@@ -18,7 +19,7 @@ from core.storage.ports import (
     PackedSegment,
     VerificationEntry,
 )
-from core.storage.red_letter_port import Answer, RedDraft, RedStore
+from core.storage.red_letter_port import RedDraft, RedStore
 from tests.simulation.loop import Process
 from tests.simulation.world import World, away
 
@@ -29,7 +30,7 @@ class Issuing:
     def __init__(self, world: World, process: Process, inner: IssuingStore) -> None:
         self._world, self._process, self._inner = world, process, inner
 
-    async def commit(self, drafts: Sequence[Draft]) -> list[Issued | BillowError]:
+    async def commit(self, drafts: Sequence[Draft]) -> list[Answer]:
         what = f"commit {' '.join(draft.request_id for draft in drafts)}"
         return await self._world.ask(self._process, what, lambda: self._inner.commit(drafts))
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from core.domain.errors import BillowError, Reason
 from core.domain.kinds import InvoiceColor
 from core.storage import block, segments
-from core.storage.ports import Issued
+from core.storage.ports import Answer
 from tests.simulation.clients import NET, REFUSED, TAX, Ledger, final
 from tests.simulation.world import Broken, World
 
@@ -56,7 +56,7 @@ def refused_is_not_there(world: World, ledger: Ledger) -> None:
                 raise Broken("P9", f"{key[1]} was answered {answer.reason}, and issued")
 
 
-def _refused(answer: Issued | BillowError | None) -> bool:
+def _refused(answer: Answer | None) -> bool:
     return isinstance(answer, BillowError) and answer.reason in REFUSED
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from billow.issuance.v1 import issuance_pb2
+from core.storage.ports import Answer
 from server import bootstrap, interceptors
 from server.admission import Admission, Place
 from server.handlers.issuance import ACCESS, SERVICE, IssuanceHandlers
 from server.interceptors import Guard
-from server.services.issuing import Answer, IssuingService
+from server.services.issuing import IssuingService
 from tests.unit.test_guard import Context, Keys, Metrics
 
 ITEMS = 3

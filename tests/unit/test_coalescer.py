@@ -13,10 +13,10 @@ from core.domain.errors import BillowError, Reason
 from core.storage.allocation import RangeState
 from core.storage.memory.issuing import MemoryIssuingStore
 from core.storage.memory.tables import MemoryTables
-from core.storage.ports import Draft, Issued
+from core.storage.ports import Answer, Draft, Issued
 from server import coalescer
 from server.admission import Admission
-from server.coalescer import Answer, Lane
+from server.coalescer import Lane
 
 SELLER, KIND = 7, 2
 

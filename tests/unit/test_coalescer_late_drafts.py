@@ -8,7 +8,7 @@ import pytest
 
 from core import limits
 from core.domain.errors import BillowError, Reason
-from core.storage.ports import Draft, Issued
+from core.storage.ports import Answer, Draft
 from tests.unit.test_coalescer import Bench, bench, draft, issued, settle
 
 __all__ = ["bench"]
@@ -30,9 +30,7 @@ class Maker:
         return self._made
 
 
-def begin(
-    bench: Bench, maker: Maker, *, lines: int = 3, deadline_s: float | None = None
-) -> asyncio.Task[Issued | BillowError]:
+def begin(bench: Bench, maker: Maker, *, lines: int = 3, deadline_s: float | None = None) -> asyncio.Task[Answer]:
     place = bench.lane.admit(1, tenant_key=1, deadline_s=deadline_s)
     return asyncio.create_task(bench.lane.issue_one(maker, place, lines=lines))
 

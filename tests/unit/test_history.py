@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stack.binlog import Issued, Transaction, parse
+from stack import binlog
+from stack.binlog import Issued, Transaction, begins, following, parse
 from stack.history import read
 from stack.options import RunFolder, StackError
 from stack.restore import join_logs, require_whole
@@ -90,6 +91,22 @@ def test_a_printed_log() -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "place"),
+    [
+        (b"[0-1-5330]", 5330),
+        (b"[0-1-17,\n# 0-3-41,\n# 0-2-29]", 41),  # as after failovers
+        (b"[]", 0),
+        (b"[0-1-17,", None),  # cut off
+    ],
+)
+def test_a_log_tells_where_it_begins(told: bytes, place: int | None) -> None:
+    line = b"#261129 10:55:35 server id 1  end_log_pos 299 CRC32 0x00000000 \tGtid list " + told
+    head, rest = PRINTED.split(b"# at 400")
+    assert begins((head + line + b"\n# at 400" + rest).splitlines()) == place
+    assert begins(PRINTED.splitlines()) is None
+
+
+@pytest.mark.parametrize(
     ("serial", "gtid", "files", "stop", "after"),
     [
         (2, "0-1-6", [ONE], 300, [4, 5, 6]),  # the whole commit, its third invoice too
@@ -124,6 +141,20 @@ def test_logs_with_a_gap_are_refused(missing: int) -> None:
     logs = LOGS[:missing] + LOGS[missing + 1 :]
     with pytest.raises(StackError, match="a log is missing"):
         read(logs, backup_sequence=5, backup_gtid="0-1-5", number=None)
+
+
+@pytest.mark.parametrize(
+    ("place", "left"),
+    [(0, [1, 2, 3, 4]), (9, [1, 2, 3, 4]), (10, [2, 3, 4]), (15, [2, 3, 4]), (20, [4]), (99, [4])],
+)
+def test_logs_that_end_before_the_backup_are_not_read(
+    monkeypatch: pytest.MonkeyPatch, place: int, left: list[int]
+) -> None:
+    """The third tells nothing: whatever it holds, it is read with those around it."""
+    heads = {1: b"[]", 2: b"[0-1-10]", 3: b"", 4: b"[0-2-20]"}
+    files = [Path(f"binlog.{number:06d}") for number in heads]
+    monkeypatch.setattr(binlog, "_lines", lambda file: iter([b"\tGtid list " + heads[int(file.suffix[1:])]]))
+    assert following(files, place) == [files[number - 1] for number in left]
 
 
 def test_of_a_log_that_is_there_twice_the_longer_one_is_read(tmp_path: Path) -> None:

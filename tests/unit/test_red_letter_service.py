@@ -11,8 +11,8 @@ import pytest
 
 from core import limits
 from core.domain.errors import BillowError, Reason
-from core.storage.ports import Issued, VerificationEntry
-from core.storage.red_letter_port import Answer, RedDraft
+from core.storage.ports import Answer, Issued, VerificationEntry
+from core.storage.red_letter_port import RedDraft
 from server.services.auth import Caller
 from server.services.red_letter import WAITING_MAX, RedLetterService, cut
 

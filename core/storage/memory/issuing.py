@@ -14,9 +14,7 @@ from core.storage import block
 from core.storage.allocation import Stock, allocate, answer_known, shortage, stocks
 from core.storage.credit import MonthUse, month_of, share_out
 from core.storage.memory.tables import MemoryTables
-from core.storage.ports import BatchRow, Draft, InvoiceRow, Issued
-
-Answer = Issued | BillowError
+from core.storage.ports import Answer, BatchRow, Draft, InvoiceRow, Issued
 
 
 class MemoryIssuingStore:

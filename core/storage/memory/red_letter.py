@@ -14,9 +14,9 @@ from core.domain.red_letter import Sums, Taken
 from core.storage import block
 from core.storage.allocation import allocate, answer_known, stocks
 from core.storage.memory.tables import MemoryTables
-from core.storage.ports import BatchRow, InvoiceRow, Issued
+from core.storage.ports import Answer, BatchRow, InvoiceRow, Issued
 from core.storage.red_decision import LockedBlue, RedRound
-from core.storage.red_letter_port import WAITING, Answer, Form, FormFilter, FormState, RedDraft, RedShape
+from core.storage.red_letter_port import WAITING, Form, FormFilter, FormState, RedDraft, RedShape
 
 Accepted = list[tuple[RedDraft, RedShape]]
 

@@ -34,7 +34,7 @@ from core.storage.mysql import issuing_sql
 from core.storage.mysql.issued_rows import issued_from, lookups
 from core.storage.mysql.issuing_quota import QuotaSellers, count_quotas, lock_quotas, uses_from
 from core.storage.mysql.pool import DEADLOCK, DUPLICATE_KEY, LOCK_TIMEOUT, Primary, unavailable
-from core.storage.ports import Draft, Issued
+from core.storage.ports import Answer, Draft, Issued
 
 RETRY_BASE_MS = 5
 RETRY_AWAY_MS = 200
@@ -42,7 +42,6 @@ REPEATING_SELLERS_MAX = 10_000  # that are looked up first; of more, only after 
 STOCKS_KNOWN_MAX = 100_000  # stocks whose open ranges are remembered; the memory starts anew beyond
 PACK_IN_THREAD_BYTES = 256 * 1024  # compressing more than this would hold the event loop for a millisecond or more
 
-Answer = Issued | BillowError
 Key = tuple[int, str]
 
 

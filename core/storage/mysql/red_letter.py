@@ -28,9 +28,9 @@ from core.storage.mysql.issued_rows import issued_from, lookups
 from core.storage.mysql.issuing import RETRY_AWAY_MS, RETRY_BASE_MS
 from core.storage.mysql.pool import DEADLOCK, DUPLICATE_KEY, LOCK_TIMEOUT, Primary, rows, unavailable
 from core.storage.mysql.red_forms import FORM_COLUMNS, form_from
-from core.storage.ports import Issued
+from core.storage.ports import Answer, Issued
 from core.storage.red_decision import LockedBlue, RedRound
-from core.storage.red_letter_port import Answer, Form, RedDraft, RedShape
+from core.storage.red_letter_port import Form, RedDraft, RedShape
 
 Key = tuple[int, str]
 Accepted = list[tuple[RedDraft, RedShape]]
