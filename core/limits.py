@@ -133,13 +133,17 @@ ATTEMPT_DETAIL_CHARS_MAX: Final = 200
 CLAIM_DELIVERIES_MAX: Final = 1_000  # of one ClaimDeliveries
 PULL_LEASE_MS_MAX: Final = 12 * 3_600_000
 
+# --- statements ------------------------------------------------------------------------------------------------
+READ_RUNS_MAX: Final = 32  # runs of numbers in one SELECT: every row that it reads is compared with half of them
+LOOKUP_SELLERS_MAX: Final = 32  # sellers whose request ids one SELECT looks up: likewise
+CASES_MAX: Final = 64  # rows that one UPDATE gives a value each: every one of them is compared with half of them
+
 # --- collection and account entry -------------------------------------------------------------------------------
 LEDGER_REFERENCE_CHARS_MAX: Final = 100
 ENTRY_CHANGES_MAX: Final = 1_000  # of one invoice: bounds its history
 ENTRY_ATTEMPTS_MAX: Final = 8  # of one transaction after deadlock, lock timeout or a request id used at once
 COLLECT_BATCHES_MAX: Final = 50  # batches one transaction of the collector takes: at most 50,000 invoices
 COLLECT_ROWS_MAX: Final = 1_000  # rows of one INSERT
-COLLECT_RUNS_MAX: Final = 32  # runs of one SELECT: every row that it reads is compared with half of them
 COLLECT_FILL_ROWS_MAX: Final = 50_000  # earlier invoices of a buyer numbered at once: replicas apply them in a second
 RECEIVED_MESSAGE_ITEMS_MAX: Final = 500  # invoices of one message of a subscription
 SUBSCRIPTIONS_MAX: Final = 200  # of one process: each looks into the database twice a second

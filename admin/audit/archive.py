@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from admin.audit.check import Check, Sources
 from admin.audit.walk import BatchView, Page
+from core.storage.pieces import pieces
 from core.storage.ports import ObjectMissing, Segment
 
 LOCKS_AT_ONCE: Final = 16
@@ -111,8 +112,7 @@ class LocksCheck(Check):
             if current is None or current.object_key != key:
                 orphans.append(key)
         unknown = 0
-        for start in range(0, len(orphans), 1_000):
-            some = orphans[start : start + 1_000]
+        for some in pieces(orphans, 1_000):
             places = ",".join(["%s"] * len(some))
             sql = f"SELECT COUNT(*) FROM archive_segments WHERE object_key IN ({places})"  # noqa: S608 -- placeholders
             since = await sources.primary.rows(sql, some)  # recorded since the snapshot was taken

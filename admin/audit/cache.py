@@ -7,6 +7,7 @@ from typing import Final
 
 from admin.audit.check import Check, Sources
 from core.limits import NOT_FOUND_TTL_MS
+from core.storage.pieces import pieces
 
 SAMPLE: Final = 2_000  # invoices looked up, the youngest of every range first: those are the cached ones
 SAMPLE_OF_RANGE: Final = 200
@@ -39,8 +40,7 @@ class CacheCheck(Check):
     async def _differences(self, sources: Sources, numbers: list[str], *, count: bool) -> dict[str, str]:
         """Returns what is cached wrongly, by number."""
         wrong = {}
-        for start in range(0, len(numbers), AT_ONCE):
-            some = numbers[start : start + AT_ONCE]
+        for some in pieces(numbers, AT_ONCE):
             cached = await sources.entries.entries(some)
             stored = await sources.reader.verification_entries(list(cached))
             for number, entry in cached.items():

@@ -15,6 +15,7 @@ from core import limits
 from core.documents.formats import FORMATS
 from core.settings import SettingsError
 from core.storage.bodies import Bodies, BodyCorrupt
+from core.storage.pieces import pieces
 from core.storage.ports import ObjectMissing
 from core.storage.segment_reader import SegmentReader
 
@@ -108,8 +109,7 @@ class DocumentsCheck(Check):
             archived=SegmentReader(objects=sources.objects).read_body,
         )
         seen: Counter[Likeness] = Counter()
-        for start in range(0, len(self._newest), READS_AT_ONCE):
-            some = self._newest[start : start + READS_AT_ONCE]
+        for some in pieces(self._newest, READS_AT_ONCE):
             rows = await sources.reader.by_number([number for *_, number in some])
             for _, key, format_name, number in some:
                 try:

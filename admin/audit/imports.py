@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from admin.audit.check import Check, Sources
 from core import limits
+from core.storage.pieces import pieces
 from core.storage.ports import ObjectMissing
 
 PAGE_ROWS: Final = 200
@@ -39,8 +40,8 @@ class ImportsCheck(Check):
         while found := await sources.snapshot.rows(ROWS, (after, PAGE_ROWS)):
             after = found[-1][0]
             self.report.examined += len(found)
-            for start in range(0, len(found), READS_AT_ONCE):
-                await asyncio.gather(*(self._look(sources, row) for row in found[start : start + READS_AT_ONCE]))
+            for some in pieces(found, READS_AT_ONCE):
+                await asyncio.gather(*(self._look(sources, row) for row in some))
         for tenant_key, code, number, count in await sources.snapshot.rows(REPEATED):
             self.report.add(f"invoice {code}{number}", f"was imported {count} times by tenant {tenant_key}")
         for (import_id,) in await sources.snapshot.rows(UNPROVEN):

@@ -13,13 +13,13 @@ from typing import Any, Final, NamedTuple
 
 import aiomysql
 
-from core.limits import CLAIM_FETCH_INVOICES_MAX
-from core.storage.block import Run, unpack_runs
+from core.limits import CLAIM_FETCH_INVOICES_MAX, READ_RUNS_MAX
+from core.storage.block import Run, merged, unpack_runs
 from core.storage.mysql.pool import Primary, rows
+from core.storage.pieces import pieces
 from core.storage.ports import BatchRow, Segment
 
 PAGE_ROWS: Final = 1_000
-TERMS_MAX: Final = 1_000  # ranges of numbers in one statement
 
 
 class Row(NamedTuple):
@@ -141,11 +141,9 @@ class Snapshot:
     async def invoices(self, runs: Sequence[Run]) -> dict[str, Row]:
         """Reads the invoices that these runs name, by number."""
         found: dict[str, Row] = {}
-        terms = list(merge(runs))
-        for start in range(0, len(terms), TERMS_MAX):
-            some = terms[start : start + TERMS_MAX]
+        for some in pieces(merged(runs), READ_RUNS_MAX):
             condition = " OR ".join(["number BETWEEN %s AND %s"] * len(some))
-            arguments = [f"{bound:020d}" for term in some for bound in term]
+            arguments = [f"{bound:020d}" for run in some for bound in run]
             rows_found = await self.rows(f"SELECT {INVOICE_COLUMNS} FROM invoices WHERE {condition}", arguments)
             found |= {row[0]: Row._make(row) for row in rows_found}
         return found
@@ -168,21 +166,6 @@ def chunks(batches: Sequence[BatchRow]) -> Iterator[list[BatchRow]]:
         invoices += batch.items
     if chunk:
         yield chunk
-
-
-def merge(runs: Sequence[Run]) -> Iterator[tuple[int, int]]:
-    """Joins runs that follow each other; yields first and last numbers."""
-    bounds = sorted((int(run.first_number), int(run.first_number) + run.count - 1) for run in runs)
-    current: tuple[int, int] | None = None
-    for first, last in bounds:
-        if current is None or first > current[1] + 1:
-            if current is not None:
-                yield current
-            current = (first, last)
-        else:
-            current = (current[0], max(current[1], last))
-    if current is not None:
-        yield current
 
 
 @asynccontextmanager

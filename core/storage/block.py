@@ -114,6 +114,17 @@ def unpack_runs(data: bytes) -> list[Run]:
         raise BlockCorrupt(f"the runs of a batch cannot be read: {error}") from error
 
 
+def merged(runs: Iterable[Run]) -> list[tuple[int, int]]:
+    """Joins runs that follow each other, as those of a seller in successive batches do: first and last numbers."""
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted((int(run.first_number), int(run.first_number) + run.count - 1) for run in runs):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
+        else:
+            joined.append((first, last))
+    return joined
+
+
 def numbers(runs: Sequence[Run]) -> list[str]:
     """Returns the number of every position of a batch."""
     return [f"{int(run.first_number) + offset:020d}" for run in runs for offset in range(run.count)]

@@ -42,7 +42,7 @@ class Collector(Protocol):
         One transaction: each invoice of some committed batches gets the next position of its buyer, exactly once
         whatever dies; within a batch in the order of the batch. What a buyer received before it was followed goes
         first, COLLECT_FILL_ROWS_MAX at a time. One collector at a time works, others return False. Up to about 18 round
-        trips and one more for every COLLECT_ROWS_MAX invoices and COLLECT_RUNS_MAX runs of consecutive numbers.
+        trips and one more for every COLLECT_ROWS_MAX invoices and READ_RUNS_MAX runs of consecutive numbers.
         """
         ...
 

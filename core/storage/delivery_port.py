@@ -230,8 +230,8 @@ class DeliveryQueue(Protocol):
     async def finish(self, owner: str, outcomes: Sequence[Outcome]) -> int:
         """Notes attempts and what follows; returns how many were still leased to `owner`. A lost lease changes nothing.
 
-        A success closes the endpoint's circuit. One transaction; at most 6 round trips and 1 for each endpoint whose
-        failures change.
+        A success closes the endpoint's circuit. One transaction; at most 6 round trips, 1 for every CASES_MAX outcomes
+        more, and 1 for each endpoint whose failures change.
         """
         ...
 

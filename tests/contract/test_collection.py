@@ -15,7 +15,7 @@ from core.settings import load
 from core.storage.collection_port import Collector, Received, ReceivedStore
 from core.storage.memory.collection import MemoryCollection
 from core.storage.mysql import collection as mysql_collection
-from core.storage.mysql.collection import MySQLCollector, MySQLReceivedStore, joined
+from core.storage.mysql.collection import MySQLCollector, MySQLReceivedStore
 from core.storage.mysql.pool import Replicas
 from core.storage.ports import Draft, Issued, SellerRecord
 from stack import Stack
@@ -140,7 +140,7 @@ async def test_who_is_followed_later_gets_what_it_received_before(case: Case, mo
 
 
 async def test_what_many_sellers_issue_is_read_in_pieces(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mysql_collection, "COLLECT_RUNS_MAX", 2)
+    monkeypatch.setattr(mysql_collection, "READ_RUNS_MAX", 2)
     tenant = await new_tenant(case.books.registry)
     sellers = [await new_seller(case.books.registry, tenant.tenant_key) for _ in range(5)]
     for seller in sellers:
@@ -150,12 +150,6 @@ async def test_what_many_sellers_issue_is_read_in_pieces(case: Case, monkeypatch
         numbers += await case.issue(*(case.draft(f"r{commit}", case.buyers[0], seller) for seller in sellers))
     await case.collect_all()
     assert [(item.position, item.number) for item in await case.read(case.buyers[0])] == list(enumerate(numbers, 1))
-
-
-def test_runs_that_follow_one_another_are_read_as_one() -> None:
-    runs = [(70, 5), (10, 3), (13, 1), (20, 2), (14, 6), (75, 1), (77, 1)]
-    assert joined(runs) == [(10, 12), (70, 6), (77, 1)]
-    assert joined([]) == []
 
 
 async def test_only_a_full_take_tells_of_more_to_do(case: Case) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import aiomysql
@@ -10,6 +11,8 @@ import pymysql
 import pytest
 
 from core.domain.errors import BillowError, Reason
+from core.domain.kinds import InvoiceKind
+from core.limits import OPEN_RANGES_MAX
 from core.settings import load
 from core.storage.mysql import issuing_sql
 from core.storage.mysql.entries import MySQLBookedInvoices
@@ -70,6 +73,33 @@ async def test_without_quotas_a_commit_is_two_round_trips_and_asks_for_none(
         trips.clear()
         await mysql.store.commit([seller.draft(name), seller.draft(name + "2")])
         assert trips == [LOCK, WRITE]
+
+
+async def test_ranges_of_many_sellers_are_found_in_one_look(mysql: MySQLSubject, trips: list[list[str]]) -> None:
+    """A process that starts meets a commit of hundreds. Kinds and used-up ranges do not get in between (P3)."""
+    plain, tiny, two_kinds, ended = (
+        await mysql.seller(),
+        await mysql.seller(ranges=(1,) * (OPEN_RANGES_MAX + 4)),
+        await mysql.seller(),
+        await mysql.seller(ranges=(1, 5)),
+    )
+    await mysql.add_range(two_kinds, 50, kind=int(InvoiceKind.SPECIAL))
+    (first,) = await mysql.store.commit([ended.draft("a")])
+    starting = MySQLIssuingStore(primary=lambda: mysql.primary, now_us=lambda: 1, away_wait_ms=0)
+    wanted = [
+        plain.draft("a"),
+        two_kinds.draft("a"),
+        replace(two_kinds.draft("b"), kind=int(InvoiceKind.SPECIAL)),
+        ended.draft("b"),
+    ]
+    trips.clear()
+    answers = await starting.commit(wanted)
+    assert all(isinstance(answer, Issued) for answer in answers)
+    assert trips == [["SELECT number_ranges"], LOCK, WRITE]
+    assert await starting.commit([*wanted, ended.draft("a")]) == [*answers, first]
+    places = range(OPEN_RANGES_MAX + 4)
+    many = await starting.commit([*(tiny.draft(f"{place}") for place in places), (await mysql.seller()).draft("a")])
+    assert len({answer.number for answer in many if isinstance(answer, Issued)}) == len(places) + 1
 
 
 async def test_ranges_that_move_as_far_move_in_one_statement(mysql: MySQLSubject, trips: list[list[str]]) -> None:

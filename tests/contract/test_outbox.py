@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.storage.block import numbers, unpack
+from core.storage.mysql import outbox as mysql_outbox
 from core.storage.ports import BatchRow, Claim, LeaseLost, PackedSegment
 from stack import Stack
 from tests.contract.outbox_subjects import MemoryOutboxSubject, MySQLOutboxSubject, OutboxSubject
@@ -166,6 +167,28 @@ async def test_archiving_moves_the_batches(subject: OutboxSubject) -> None:
     ]
     assert await subject.outbox.claim(CLAIM) == []
     assert await subject.outbox.release(owner="worker-1") == 0
+
+
+@pytest.mark.parametrize("count", [3, 4, 7])
+async def test_many_batches_are_marked_in_pieces(
+    subject: OutboxSubject, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """P6: each gets its own place in the segment, and one that was lost takes all with it."""
+    monkeypatch.setattr(mysql_outbox, "CASES_MAX", 3)
+    for items in range(1, count + 1):
+        await subject.issue(items)
+    batches = await subject.outbox.claim(CLAIM)
+    await subject.outbox.release(owner="worker-1", batch_ids=ids(batches)[-1:])
+    with pytest.raises(LeaseLost):
+        await subject.outbox.archive(owner="worker-1", packed=packed(batches), now_us=1)
+    assert [row.segment_id for row in [await subject.batch(batch.batch_id) for batch in batches] if row] == [
+        None
+    ] * count
+    batches = [*batches[:-1], *await subject.outbox.claim(CLAIM)]
+    segment_id = await subject.outbox.archive(owner="worker-1", packed=packed(batches), now_us=1)
+    rows = [await subject.batch(batch.batch_id) for batch in batches]
+    places = [(segment_id, sum(range(1, items + 1))) for items in range(count)]
+    assert [(row.segment_id, row.segment_row) for row in rows if row] == places
 
 
 async def test_archiving_twice_is_refused(subject: OutboxSubject) -> None:

@@ -11,12 +11,16 @@ from typing import Any
 
 import pytest
 
+from core.limits import LOOKUP_SELLERS_MAX
 from core.settings import load
+from core.storage.mysql import range_lookup
+from core.storage.mysql.issued_rows import lookups
 from core.storage.mysql.pool import Node, Primary
 from core.storage.mysql.reader import PrimaryReader
 from core.storage.ports import ListFilter
 from stack import Stack
 from tests.contract.registry_subjects import MySQLBooks, issue, new_seller, new_tenant
+from tests.support.issuing import TestSeller
 
 
 class ExplainingReader(PrimaryReader):
@@ -70,6 +74,28 @@ async def test_invoices_are_looked_up_by_number(reader: ExplainingReader, count:
 async def test_invoices_are_looked_up_by_request(reader: ExplainingReader, count: int) -> None:
     await reader.by_request(1, [f"r{position}" for position in range(count)])
     assert reader.invoices == ("range", "by_request")
+
+
+@pytest.mark.parametrize("sellers", [1, LOOKUP_SELLERS_MAX])
+async def test_invoices_of_many_sellers_are_looked_up_by_request(reader: ExplainingReader, sellers: int) -> None:
+    drafts = [TestSeller(seller_key=key, tax_id="").draft(f"r{place}") for key in range(sellers) for place in range(30)]
+    ((sql, values),) = lookups(drafts)
+    await reader._rows(sql, values)
+    assert reader.invoices == ("range", "by_request")
+
+
+async def test_open_ranges_of_many_sellers_are_looked_up(reader: ExplainingReader) -> None:
+    await range_lookup.first(Explaining(reader), {(key, 2): 1 for key in range(500)})  # type: ignore[arg-type]
+    (found,) = [plan for plan in reader.plans if plan["table"] == "number_ranges"]
+    assert (found["type"], found["key"]) == ("range", "by_seller")
+    assert "filesort" not in (found["Extra"] or ""), "they come in order for the window"
+
+
+class Explaining:
+    """A primary whose statements are explained."""
+
+    def __init__(self, reader: ExplainingReader) -> None:
+        self.rows = reader._rows
 
 
 @pytest.mark.parametrize(

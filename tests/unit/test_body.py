@@ -43,6 +43,24 @@ def test_a_damaged_block_is_noticed() -> None:
             block.unpack(damaged)
 
 
+def test_runs_that_follow_one_another_are_merged() -> None:
+    runs = [
+        block.Run(seller, 2, f"{first:020d}", count)
+        for seller, first, count in (
+            (7, 70, 5),
+            (1, 10, 3),
+            (1, 13, 1),
+            (1, 20, 2),
+            (1, 14, 6),
+            (7, 75, 1),
+            (7, 77, 1),
+            (1, 12, 2),
+        )
+    ]
+    assert block.merged(runs) == [(10, 21), (70, 75), (77, 77)]
+    assert block.merged([]) == []
+
+
 def test_runs_round_trip_and_number_every_position() -> None:
     runs = [block.Run(1, 2, "26110000000000000098", 3), block.Run(9, 1, "26119999999999999999", 1)]
     assert block.unpack_runs(block.pack_runs(runs)) == runs

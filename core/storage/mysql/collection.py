@@ -9,16 +9,18 @@ appears below a position that somebody has read. Replicas commit in the primary'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import aiomysql
 
 from core.domain.errors import BillowError, Reason
-from core.limits import COLLECT_BATCHES_MAX, COLLECT_FILL_ROWS_MAX, COLLECT_ROWS_MAX, COLLECT_RUNS_MAX
+from core.limits import COLLECT_BATCHES_MAX, COLLECT_FILL_ROWS_MAX, COLLECT_ROWS_MAX, READ_RUNS_MAX
+from core.storage.block import merged
 from core.storage.collection_port import Received
 from core.storage.mysql.batch_feed import FedBatch, MySQLBatchFeed, consumed
 from core.storage.mysql.pool import Primary, Replicas, read, rows
+from core.storage.pieces import pieces
 
 CONSUMER: Final = "collection"
 
@@ -119,11 +121,11 @@ async def _fill(connection: aiomysql.Connection) -> bool:
 async def _arrived(connection: aiomysql.Connection, batches: Sequence[FedBatch]) -> list[Arrived]:
     """Reads the invoices of followed buyers in whole batches, by batch and position."""
     wanted = {batch.batch_id for batch in batches}
-    runs = joined((int(run.first_number), run.count) for batch in batches for run in batch.runs)
+    runs = merged(run for batch in batches for run in batch.runs)
     found: list[tuple[Any, ...]] = []
-    for some in _pieces(runs, COLLECT_RUNS_MAX):
+    for some in pieces(runs, READ_RUNS_MAX):
         condition = " OR ".join(["i.number BETWEEN %s AND %s"] * len(some))
-        bounds = [f"{bound:020d}" for first, count in some for bound in (first, first + count - 1)]
+        bounds = [f"{bound:020d}" for run in some for bound in run]
         found += await rows(
             connection,
             "SELECT STRAIGHT_JOIN i.batch_id, i.batch_position, i.buyer_tax_id, i.number"
@@ -140,7 +142,7 @@ async def _number(connection: aiomysql.Connection, arrived: Sequence[Arrived]) -
     for buyer, number in arrived:
         numbers.setdefault(buyer, []).append(number)
     values: list[tuple[str, int, str]] = []
-    for buyers in _pieces(sorted(numbers)):
+    for buyers in pieces(sorted(numbers), COLLECT_ROWS_MAX):
         counts = [value for buyer in buyers for value in (buyer, len(numbers[buyer]))]
         await rows(
             connection,
@@ -156,31 +158,12 @@ async def _number(connection: aiomysql.Connection, arrived: Sequence[Arrived]) -
         for buyer, last in heads:
             first = int(last) - len(numbers[buyer]) + 1
             values += [(buyer, first + place, number) for place, number in enumerate(numbers[buyer])]
-    for some in _pieces(values):
+    for some in pieces(values, COLLECT_ROWS_MAX):
         await rows(
             connection,
             f"INSERT INTO received_invoices (buyer_tax_id, position, number) VALUES {_tuples(3, len(some))}",
             [value for row in some for value in row],
         )
-
-
-def joined(runs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Joins runs, each a first number and a count, that follow one another: batches mostly go on where others ended."""
-    joined: list[tuple[int, int]] = []
-    end = -1
-    for first, count in sorted(runs):
-        if first == end:
-            joined[-1] = (joined[-1][0], joined[-1][1] + count)
-        else:
-            joined.append((first, count))
-        end = first + count
-    return joined
-
-
-def _pieces(items: Sequence[Any], items_max: int = COLLECT_ROWS_MAX) -> Iterator[Sequence[Any]]:
-    """Cuts what goes into one statement."""
-    for start in range(0, len(items), items_max):
-        yield items[start : start + items_max]
 
 
 def _tuples(width: int, count: int) -> str:

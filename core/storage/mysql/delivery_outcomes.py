@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import aiomysql
 
-from core.limits import ENDPOINTS_GIVEN_UP_MAX
+from core.limits import CASES_MAX, ENDPOINTS_GIVEN_UP_MAX
 from core.storage.delivery_port import DeliveryState, EndpointKind, EndpointState, Outcome
 from core.storage.mysql.batch_feed import NOW_US
 from core.storage.mysql.pool import Primary, rows
+from core.storage.pieces import pieces
 
 DETAIL_BYTES_MAX: Final = 200  # the column's
 GIVEN_UP: Final = "given up: the endpoint failed for as long as the schedule lasts"
@@ -42,7 +43,8 @@ async def finish(primary: Primary, owner: str, outcomes: Sequence[Outcome]) -> i
         leased = {row[0] for row in locked}
         held = [outcome for outcome in outcomes if outcome.delivery_id in leased]
         if held:
-            await _note_deliveries(connection, held)
+            for some in pieces(held, CASES_MAX):
+                await _note_deliveries(connection, some)
             await _note_attempts(connection, held)
             await _note_endpoints(connection, held)
         await connection.commit()

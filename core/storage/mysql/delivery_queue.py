@@ -18,6 +18,7 @@ from core.storage.delivery_port import DeliveryState, Due, Endpoint, EndpointKin
 from core.storage.mysql import delivery_outcomes, delivery_rows
 from core.storage.mysql.batch_feed import NOW_US, FedBatch, MySQLBatchFeed
 from core.storage.mysql.pool import Primary, rows
+from core.storage.pieces import pieces
 
 _PENDING, _ACTIVE = int(DeliveryState.PENDING), int(EndpointState.ACTIVE)
 CONSUMER: Final = "delivery"
@@ -136,8 +137,7 @@ def _numbers(run: Run) -> list[str]:
 
 async def _insert(connection: aiomysql.Connection, wanted: Sequence[Value]) -> None:
     """Inserts deliveries, due at once; one ordered by hand before stays as it is."""
-    for start in range(0, len(wanted), FAN_OUT_ROWS_MAX):
-        some = wanted[start : start + FAN_OUT_ROWS_MAX]
+    for some in pieces(wanted, FAN_OUT_ROWS_MAX):
         values: list[Any] = []
         for seller_key, endpoint_key, number, created_at_us in some:
             values += [seller_key, endpoint_key, number, created_at_us]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from core.limits import LOOKUP_SELLERS_MAX
+from core.storage.pieces import pieces
 from core.storage.ports import Draft, Issued
 from core.storage.red_letter_port import RedDraft
 
@@ -15,19 +17,19 @@ ISSUED_COLUMNS = (
 
 
 def lookups(drafts: Iterable[Draft | RedDraft]) -> list[tuple[str, tuple[Any, ...]]]:
-    """The statements that look the drafts' request ids up, one a seller, each with its values."""
+    """The statements that look the drafts' request ids up, LOOKUP_SELLERS_MAX sellers each, with their values."""
     by_seller: dict[int, list[str]] = {}
     for draft in drafts:
         by_seller.setdefault(draft.seller_key, []).append(draft.request_id)
     statements: list[tuple[str, tuple[Any, ...]]] = []
-    for seller_key, request_ids in by_seller.items():
-        places = ",".join(["%s"] * len(request_ids))
-        # the index is named, or stale statistics make it read all invoices of the seller
+    for some in pieces(list(by_seller.items()), LOOKUP_SELLERS_MAX):
+        terms = [f"seller_key = %s AND request_id IN ({','.join(['%s'] * len(ids))})" for _, ids in some]
+        # the index is named, or stale statistics make it read all invoices of the sellers
         sql = (
             f"SELECT {ISSUED_COLUMNS} FROM invoices FORCE INDEX (by_request)"  # noqa: S608 (placeholders)
-            f" WHERE seller_key = %s AND request_id IN ({places})"
+            f" WHERE {' OR '.join(terms)}"
         )
-        statements.append((sql, (seller_key, *request_ids)))
+        statements.append((sql, tuple(value for seller_key, ids in some for value in (seller_key, *ids))))
     return statements
 
 

@@ -18,7 +18,7 @@ import aiomysql
 import pymysql
 
 from core.domain.errors import BillowError, Reason
-from core.limits import COMMIT_ATTEMPTS_MAX, OPEN_RANGES_MAX, RANGE_MOVES_MAX
+from core.limits import COMMIT_ATTEMPTS_MAX, RANGE_MOVES_MAX
 from core.storage import block
 from core.storage.allocation import (
     Allocation,
@@ -30,7 +30,7 @@ from core.storage.allocation import (
     stocks,
 )
 from core.storage.credit import MonthUse, Shares, month_of, share_out
-from core.storage.mysql import issuing_sql
+from core.storage.mysql import issuing_sql, range_lookup
 from core.storage.mysql.issued_rows import issued_from, lookups
 from core.storage.mysql.issuing_quota import QuotaSellers, count_quotas, lock_quotas, uses_from
 from core.storage.mysql.pool import DEADLOCK, DUPLICATE_KEY, LOCK_TIMEOUT, Primary, unavailable
@@ -201,7 +201,7 @@ class MySQLIssuingStore:
     ) -> tuple[list[Issued], _Quotas] | Exception:
         """Takes the numbers, writes the invoices and commits; 2 round trips, 3 when it has to roll back.
 
-        With credit quotas: 1 more the first time that this process meets a quota, 1 for each seller that goes beyond.
+        With credit quotas: 1 more the first time that this process meets a quota, 1 when any goes beyond.
         """
         drafts, packed, quotas = plan.drafts, await plan.packed(), _NO_QUOTAS
         async with connection.cursor() as cursor:
@@ -268,7 +268,7 @@ class MySQLIssuingStore:
         """Decides under lock which drafts the quotas let pass.
 
         Before one is refused the seller's request ids are looked up, under the same lock: what was issued already
-        counts nothing and is answered as it was (P2). 1 round trip a seller that goes beyond its quota, and 1 when
+        counts nothing and is answered as it was (P2). 1 round trip when any goes beyond its quota, and 1 when
         the quotas are not locked yet or the month has changed since.
         """
         uses = locked.uses
@@ -304,46 +304,31 @@ class MySQLIssuingStore:
     async def _find_ranges(self, plan: _Plan, needed: dict[Stock, int]) -> None:
         """Makes sure that enough open ranges are remembered for every stock; settles drafts that cannot have one.
 
-        Costs nothing while the ranges last, 1 round trip a stock when one has ended. Raises _KnownRequests before it
-        refuses anything: an answer given once is given again though the ranges are used up by now.
+        Costs nothing while the ranges last. When one has ended: 1 round trip a stock; 1 for all when there are several,
+        as when a process starts, and 1 more for those whose first few ranges do not suffice. Raises _KnownRequests
+        before it refuses anything: an answer given once is given again though the ranges are used up by now.
         """
         if len(self._range_ids) > STOCKS_KNOWN_MAX:
             self._range_ids.clear()
-        for stock, count in list(needed.items()):
+        unknown = {stock: count for stock, count in needed.items() if stock not in self._range_ids}
+        if len(unknown) > 1:
+            self._range_ids |= await range_lookup.first(self._primary(), unknown)
+        for stock, count in unknown.items():
             if stock in self._range_ids:
                 continue
-            range_ids, left = await self._open_ranges(stock, count)
+            range_ids, left = await range_lookup.enough(self._primary(), stock, count)
             if range_ids:
                 self._range_ids[stock] = range_ids
             if left >= count:
                 continue
             if stock[0] not in plan.looked_up:
                 raise _KnownRequests
-            self._settle_short(plan, stock, keep=left, had_ranges=left > 0 or await self._has_ranges(stock))
+            had_ranges = left > 0 or await range_lookup.any_at_all(self._primary(), stock)
+            self._settle_short(plan, stock, keep=left, had_ranges=had_ranges)
             if left:
                 needed[stock] = left
             else:
                 del needed[stock]
-
-    async def _open_ranges(self, stock: Stock, count: int) -> tuple[list[int], int]:
-        """Returns the ids of the first open ranges that hold `count` numbers and some more, and what they hold."""
-        found = await self._primary().rows(
-            "SELECT range_id, size - used FROM number_ranges WHERE seller_key = %s AND kind = %s AND color = 1"
-            " AND used < size ORDER BY range_id LIMIT %s",
-            (*stock, count + OPEN_RANGES_MAX),
-        )
-        left = enough = 0
-        for _, free in found:
-            left += free
-            enough += 1
-            if left >= count and enough >= OPEN_RANGES_MAX:
-                break
-        return [row[0] for row in found[:enough]], left
-
-    async def _has_ranges(self, stock: Stock) -> bool:
-        """Tells whether the stock has any range, used up or not."""
-        sql = "SELECT 1 FROM number_ranges WHERE seller_key = %s AND kind = %s AND color = 1 LIMIT 1"
-        return bool(await self._primary().rows(sql, stock))
 
     @staticmethod
     def _settle_short(plan: _Plan, stock: Stock, *, keep: int, had_ranges: bool) -> None:
@@ -356,7 +341,8 @@ class MySQLIssuingStore:
     async def _settle_known(self, plan: _Plan, sellers: set[int]) -> int:
         """Looks these sellers' request ids up on the primary, answers those it finds, and returns how many they were.
 
-        1 round trip a seller, and 1 when any is found: nobody is told of an invoice that no replica has received.
+        1 round trip for every LOOKUP_SELLERS_MAX sellers, and 1 when any is found: nobody is told of an invoice that no
+        replica has received.
         """
         primary = self._primary()
         drafts = [draft for draft in plan.drafts if draft.seller_key in sellers]

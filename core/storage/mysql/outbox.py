@@ -15,9 +15,10 @@ from typing import Any
 import aiomysql
 import zstandard
 
-from core.limits import CLAIM_FETCH_INVOICES_MAX
+from core.limits import CASES_MAX, CLAIM_FETCH_INVOICES_MAX
 from core.storage.block import unpack_runs
 from core.storage.mysql.pool import Primary, rows
+from core.storage.pieces import pieces
 from core.storage.ports import BatchRow, Claim, LeaseLost, PackedSegment
 
 NOW_US = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"
@@ -97,18 +98,20 @@ class MySQLOutboxStore:
         """Records the segment; see the port."""
         async with self._transaction() as connection:
             segment_id = await self._insert_segment(connection, packed, now_us)
-            first_row, cases = 0, []
-            for batch in packed.batches:
-                cases.append(f"WHEN {batch.batch_id:d} THEN {first_row:d}")
-                first_row += batch.items
-            moved = await _execute(
-                connection,
-                "UPDATE batches SET segment_id = %s, block = NULL, lease_owner = NULL, lease_until_us = 0,"
-                f" segment_row = CASE batch_id {' '.join(cases)} END"
-                f" WHERE batch_id IN ({_integers(batch.batch_id for batch in packed.batches)})"
-                " AND lease_owner = %s AND segment_id IS NULL",
-                (segment_id, owner),
-            )
+            first_row = moved = 0
+            for some in pieces(packed.batches, CASES_MAX):
+                cases = []
+                for batch in some:
+                    cases.append(f"WHEN {batch.batch_id:d} THEN {first_row:d}")
+                    first_row += batch.items
+                moved += await _execute(
+                    connection,
+                    "UPDATE batches SET segment_id = %s, block = NULL, lease_owner = NULL, lease_until_us = 0,"
+                    f" segment_row = CASE batch_id {' '.join(cases)} END"
+                    f" WHERE batch_id IN ({_integers(batch.batch_id for batch in some)})"
+                    " AND lease_owner = %s AND segment_id IS NULL",
+                    (segment_id, owner),
+                )
             if moved != len(packed.batches) or first_row != packed.invoices:
                 raise LeaseLost(f"{moved} of {len(packed.batches)} batches are still leased to {owner}")
         return segment_id

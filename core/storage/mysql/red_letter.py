@@ -226,7 +226,7 @@ def _answers(drafts: Sequence[RedDraft], known: dict[Key, Issued], refused: dict
 
 
 async def _known(connection: aiomysql.Connection, drafts: Sequence[RedDraft]) -> dict[Key, Issued]:
-    """Looks the request ids up; 1 round trip a seller."""
+    """Looks the request ids up; 1 round trip for every LOOKUP_SELLERS_MAX sellers."""
     found: dict[Key, Issued] = {}
     for sql, values in lookups(drafts):
         for row in await rows(connection, sql, values):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from core.settings import RedisSettings
+from core.storage.pieces import pieces
 from core.storage.ports import VerificationEntry
 from core.storage.redis.issue_cache import CacheMetrics
 from core.storage.redis.keys import COUNTS, ENTRIES, PUBLIC_CHECKS_TTL_S, public_checks_key
@@ -17,8 +18,6 @@ from core.storage.redis.places import pack
 from core.storage.redis.scripts import SCRIPT_ITEMS_MAX, add_entries, get_entries, replace_entries
 from core.storage.redis.values import pack_entry, unpack_entry
 from core.storage.short_memory import Absences, DayCounts
-
-Item = TypeVar("Item")
 
 
 class RedisVerificationCache:
@@ -52,7 +51,7 @@ class RedisVerificationCache:
         if self._entries.away:
             return found
         try:
-            replies = await self._send([get_entries(some) for some in _parts(numbers)])
+            replies = await self._send([get_entries(some) for some in pieces(numbers, SCRIPT_ITEMS_MAX)])
         except RedisAway:
             return found
         absent = len(found)
@@ -74,7 +73,7 @@ class RedisVerificationCache:
             return
         commands = [
             add_entries([entry.number for entry in some], [pack_entry(entry) for entry in some], self._ttl_s)
-            for some in _parts(found)
+            for some in pieces(found, SCRIPT_ITEMS_MAX)
         ]
         with contextlib.suppress(RedisAway):
             await self._send(commands)
@@ -84,7 +83,7 @@ class RedisVerificationCache:
         if not entries:
             return not self._entries.away
         commands = []
-        for some in _parts(entries):
+        for some in pieces(entries, SCRIPT_ITEMS_MAX):
             numbers = [entry.number for entry in some]
             reds = [entry.red_total_minor for entry in some]
             commands.append(replace_entries(numbers, [pack_entry(entry) for entry in some], reds, self._ttl_s))
@@ -111,8 +110,3 @@ class RedisVerificationCache:
         except RedisAway:
             return self._own_counts.add(numbers, day)
         return [int(count) for count in replies[1::2]]
-
-
-def _parts(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """Cuts what goes into scripts."""
-    return (items[start : start + SCRIPT_ITEMS_MAX] for start in range(0, len(items), SCRIPT_ITEMS_MAX))
