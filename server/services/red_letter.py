@@ -49,7 +49,7 @@ class RedLetterService:
         reading: ReadingService,
         sellers: SellerDirectory,
         primary: InvoiceReader,
-        answers: IssueCache,
+        issue_cache: IssueCache,
         entries: VerificationCache,
         wait_max_ms: int,
     ) -> None:
@@ -57,7 +57,7 @@ class RedLetterService:
         self._reading = reading
         self._sellers = sellers
         self._primary = primary
-        self._answers = answers
+        self._issue_cache = issue_cache
         self._entries = entries
         self._wait_max_ms = wait_max_ms
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -147,7 +147,8 @@ class RedLetterService:
         numbers = sorted({blue_of[item.seller_key, item.request_id] for item in issued})
         found = await patiently(lambda: self._primary.verification_entries(numbers), wait_max_ms=self._wait_max_ms)
         await self._entries.replace(list(found.values()))
-        await self._answers.remember(issued, self._sellers.tax_ids({item.seller_key for item in issued}))
+        tax_ids = self._sellers.tax_ids({item.seller_key for item in issued})
+        await self._issue_cache.remember(issued, tax_ids, answers=False)  # the store is asked for those
 
     async def close(self) -> None:
         """Waits until nothing is under way."""

@@ -32,14 +32,14 @@ class RedStores:
     forms: MySQLFormStore
     tax_ids: MySQLTaxIdStore
     primary: PrimaryReader
-    answers: RedisIssueCache
+    issue_cache: RedisIssueCache
     entries: RedisVerificationCache
     wait_max_ms: int
 
 
 def red_stores(
     topology: Topology,
-    answers: RedisIssueCache,
+    issue_cache: RedisIssueCache,
     entries: RedisVerificationCache,
     wait_max_ms: int,
 ) -> RedStores:
@@ -51,7 +51,7 @@ def red_stores(
         forms=MySQLFormStore(primary=topology.primary),
         tax_ids=MySQLTaxIdStore(primary=topology.primary),
         primary=PrimaryReader(primary=topology.primary),
-        answers=answers,
+        issue_cache=issue_cache,
         entries=entries,
         wait_max_ms=wait_max_ms,
     )
@@ -66,7 +66,7 @@ def red_letter_handler(
         reading=reading,
         sellers=sellers,
         primary=stores.primary,
-        answers=stores.answers,
+        issue_cache=stores.issue_cache,
         entries=stores.entries,
         wait_max_ms=stores.wait_max_ms,
     )

@@ -121,6 +121,7 @@ class Server(Machine):
                 metrics=Silent(),
                 wait_max_ms=WAIT_MAX_MS,
                 beside=beside,
+                remembers=beside is None,
                 crowds=beside is None,
                 admission=Admission(lane=name, items_max=self._room, clock=loop.time, draw=world.choice.random),
             )
@@ -145,7 +146,7 @@ class Server(Machine):
             reading=cast(Any, None),
             sellers=cast(Any, world.sellers),
             primary=self.primary,
-            answers=answers,
+            issue_cache=answers,
             entries=entries,
             wait_max_ms=WAIT_MAX_MS,
         )

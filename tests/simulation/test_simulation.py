@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,13 @@ ROOT = Path(__file__).resolve().parents[2]
 SEEDS = Path(__file__).with_name("seeds.txt")
 HISTORIES = 300
 AT_ONCE = 50
-FOUND_WITHIN = 250  # seeds: the rarest of the faults needs 52
+FOUND_WITHIN = 250  # seeds: the rarest of the faults needs 99
+# of all histories one in five hundred shows it: the cache has to miss a red invoice of a server whose clock is off
+NEEDED = {
+    "reds are dated by servers": partial(
+        Shape, clients=6, operations=16, kinds=frozenset((Kind.CLOCK_JUMP, Kind.CACHE_AWAY, Kind.HANG, Kind.SLOW))
+    )
+}
 
 
 def kept() -> list[Shape]:
@@ -64,7 +71,8 @@ def test_what_failed_once_stays_mended() -> None:
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_part_is_found(name: str) -> None:
-    assert any(run(Shape(seed), BROKEN[name]).broken for seed in range(1, FOUND_WITHIN + 1))
+    shape = NEEDED.get(name, Shape)
+    assert any(run(shape(seed), BROKEN[name]).broken for seed in range(1, FOUND_WITHIN + 1))
 
 
 def test_a_seed_is_a_history() -> None:

@@ -68,7 +68,10 @@ class Parts:
         self.done.append("told")
         return True
 
-    async def remember(self, items: Sequence[Issued], seller_tax_ids: Mapping[int, str]) -> None:
+    async def remember(
+        self, items: Sequence[Issued], seller_tax_ids: Mapping[int, str], *, answers: bool = True
+    ) -> None:
+        assert not answers, "nobody would ask for them"
         self.done.append("remembered")
 
     def tax_ids(self, seller_keys: object) -> dict[int, str]:
@@ -88,7 +91,7 @@ def service(parts: Parts, *, wait_max_ms: int = 10_000) -> RedLetterService:
         reading=one,  # type: ignore[arg-type]
         sellers=one,  # type: ignore[arg-type]
         primary=one,  # type: ignore[arg-type]
-        answers=one,  # type: ignore[arg-type]
+        issue_cache=one,  # type: ignore[arg-type]
         entries=one,  # type: ignore[arg-type]
         wait_max_ms=wait_max_ms,
     )
