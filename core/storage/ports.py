@@ -236,7 +236,8 @@ class OutboxStore(Protocol):
         """Records the segment, points its batches at it and empties their blocks, all or nothing; returns its id.
 
         Raises LeaseLost when any of the batches is not leased to `owner` any more or is archived already (P6).
-        After STORAGE_UNAVAILABLE it may or may not have happened: claiming again finds out. 3 round trips.
+        After STORAGE_UNAVAILABLE it may or may not have happened: claiming again finds out. 4 round trips,
+        and 1 for every CASES_MAX batches more.
         """
         ...
 

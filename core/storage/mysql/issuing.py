@@ -136,9 +136,8 @@ class MySQLIssuingStore:
         plan = _Plan(drafts)
         give_up_at = asyncio.get_running_loop().time() + self._away_wait_ms / 1_000
         attempt = moves = 0
-        unsure = (
-            self._repeating and self._repeating & plan.sellers()
-        )  # sellers whose request ids are to be looked up first
+        # sellers whose request ids are to be looked up before anything is tried
+        unsure = self._repeating & plan.sellers() if self._repeating else set[int]()
         while plan.drafts:
             try:
                 if unsure:
