@@ -43,8 +43,9 @@ ERROR_TEXT_BYTES_MAX: Final = 300  # of a message or a value of the metadata: wh
 # --- issuing ----------------------------------------------------------------------------------------------------
 COMMIT_ITEMS_MAX: Final = 1_000  # invoices of one transaction: bounds the time a number range stays locked
 # of one bulk transaction while single calls are around: they wait for its ranges, and for the loop's turns it takes.
-# Measured in a surge: p99 of single calls 92 ms with 500, 120 ms with 1,000 and a tenth more in bulk (docs/adr/0045)
-COMMIT_ITEMS_BESIDE_MAX: Final = 500
+# Measured under a flood: p99 of single calls 222 and 240 ms with 250, 293 and 312 with 500, at the same CPU an invoice
+# (docs/adr/0045)
+COMMIT_ITEMS_BESIDE_MAX: Final = 250
 COMMIT_BYTES_MAX: Final = 12 * 1024 * 1024  # of prepared bodies: even incompressible ones fit a MEDIUMBLOB
 LANE_ITEMS_MAX: Final = 20_000  # invoices waiting in one lane of one process before new ones are refused
 TENANT_FREE_TIMES: Final = 2  # a tenant may hold so many times what is free of a lane: two thirds of it when alone

@@ -153,11 +153,12 @@ async def test_a_lane_commits_less_at_once_while_the_one_beside_it_is_in_use(
     await bulk.lane.issue(batch)
     assert bulk.store.sizes == [600], "nobody is there yet"
     await bench.lane.issue([draft(0)])
-    await bulk.lane.issue([draft(1_000 + serial) for serial in range(600)])
+    items = limits.COMMIT_ITEMS_BESIDE_MAX + 100
+    await bulk.lane.issue([draft(1_000 + serial) for serial in range(items)])
     assert bulk.store.sizes[1:] == [limits.COMMIT_ITEMS_BESIDE_MAX, 100]
     monkeypatch.setattr(coalescer, "USED_S", 0.0)  # that was long ago
-    await bulk.lane.issue([draft(2_000 + serial) for serial in range(600)])
-    assert bulk.store.sizes[3:] == [600]
+    await bulk.lane.issue([draft(2_000 + serial) for serial in range(items)])
+    assert bulk.store.sizes[3:] == [items]
     await bulk.lane.close()
 
 
