@@ -56,7 +56,7 @@ class RedisIssueCache:
     async def remember(
         self, issued: Sequence[Issued], seller_tax_ids: Mapping[int, str], *, answers: bool = True
     ) -> None:
-        """Remembers answers and entries and wakes the workers; see the port. About 5 µs an invoice."""
+        """Remembers answers and entries and wakes the workers; see the port. About 2 µs an invoice, 5 with answers."""
         if not issued or self._link.away:
             return
         tax_ids = {key: tax_id.encode() for key, tax_id in seller_tax_ids.items()}

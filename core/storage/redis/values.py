@@ -3,7 +3,7 @@
 Answer, little-endian: u8 version, u8 kind, u8 color, u64 issued_at_us, i64 net, tax and gross total, 20 digits number,
 32 bytes request digest, 32 bytes body digest, then the buyer's taxpayer id to the end. Seller and request id are in
 the key. Entry: u8 version, u8 kind, u64 issued_at_us, i64 net, gross and red total, u8 length of the seller's taxpayer
-id, then it and the buyer's. The number is in the key.
+id, then it and the buyer's. The number is in the key and the field.
 """
 
 from __future__ import annotations
