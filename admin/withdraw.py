@@ -20,6 +20,7 @@ from core.storage.mysql.pool import Primary, rows
 from core.storage.objects.s3 import open_s3
 from core.storage.ports import ObjectStore
 from core.storage.segments import SegmentCorrupt
+from core.storage.spans import Numbers
 
 NUMBER: Final = re.compile(r"\d{20}")
 RECORDED: Final = "SELECT object_key FROM archive_segments"
@@ -41,7 +42,7 @@ def withdraw(
     alone; behind the rest of each range issuing goes on. Segments that cannot be read are named: their numbers must
     come from a list.
     """
-    lost = {int(number) for path in lists for number in read_numbers(path)}
+    lost = Numbers(int(number) for path in lists for number in read_numbers(path))
     unreadable: list[str] = []
     done = run(_withdraw(settings, lost, unreadable, archived=archived, margin=margin, dry_run=dry_run))
     if as_json:
@@ -58,18 +59,19 @@ def withdraw(
 
 def read_numbers(path: Path) -> Iterable[str]:
     """Yields the numbers of a list; ends the tool at a line without one."""
-    for line in path.read_text().splitlines():
-        try:
-            text = json.loads(line)["number"] if line.startswith("{") else line.strip()
-        except (ValueError, KeyError):
-            text = ""
-        if not NUMBER.fullmatch(str(text)):
-            fail(f"{path}: {line[:80]!r} has no number")
-        yield str(text)
+    with path.open() as lines:
+        for line in lines:
+            try:
+                text = json.loads(line)["number"] if line.startswith("{") else line.strip()
+            except (ValueError, KeyError):
+                text = ""
+            if not NUMBER.fullmatch(str(text)):
+                fail(f"{path}: {line.rstrip()[:80]!r} has no number")
+            yield str(text)
 
 
 async def _withdraw(
-    settings: Settings, lost: set[int], unreadable: list[str], *, archived: bool, margin: int, dry_run: bool
+    settings: Settings, lost: Numbers, unreadable: list[str], *, archived: bool, margin: int, dry_run: bool
 ) -> list[tuple[int, int]]:
     """Sets aside in one transaction; returns the first and last of each run of numbers."""
     async with open_nodes(settings) as nodes:
@@ -80,7 +82,7 @@ async def _withdraw(
         async with nodes.primary.connection() as connection:
             await nodes.primary.begin(connection)
             found = [withdrawal.range_row(*row) for row in await rows(connection, withdrawal.LOCK)]
-            made = list(withdrawal.withdrawals(found, lost, margin, now_us=time.time_ns() // 1_000))
+            made = list(withdrawal.withdrawals(found, lost.spans(), margin, now_us=time.time_ns() // 1_000))
             for sql, values in (statement for item in made for statement in item.statements):
                 await rows(connection, sql, values)
             if dry_run:

@@ -1,8 +1,8 @@
-"""What a restore finds in the binary logs: where to begin, where to stop, and what was issued after that. Pure."""
+"""What a restore finds in the binary logs: where to begin, where to stop, and what was issued after that."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,15 +29,21 @@ class History:
 
     replay: Replay
     found: bool  # the invoice that was named, or no invoice was named
-    after: list[Issued] = field(default_factory=list)  # issued later
     last_sequence: int = 0
     epoch: int = 0  # the highest one that the logs raised to
 
 
-def read(after: Iterable[Transaction], *, backup_sequence: int, backup_gtid: str, number: str | None) -> History:
+def read(
+    after: Iterable[Transaction],
+    *,
+    backup_sequence: int,
+    backup_gtid: str,
+    number: str | None,
+    lose: Callable[[Iterable[Issued]], None],
+) -> History:
     """Goes through one node's transactions once; raises StackError when they do not follow the backup without a gap.
 
-    `number`: the invoice whose commit is the last one wanted; None: all there is.
+    `number`: the invoice whose commit is the last one wanted; None: all there is. `lose` is told what was issued later.
     """
     history = History(Replay(backup_gtid), found=number is None, last_sequence=backup_sequence)
     replay = history.replay
@@ -61,5 +67,5 @@ def read(after: Iterable[Transaction], *, backup_sequence: int, backup_gtid: str
         if not ended and item.file == replay.files[-1]:
             replay.stop = item.at
         ended = True
-        history.after += item.issued
+        lose(item.issued)
     return history

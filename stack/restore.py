@@ -7,14 +7,13 @@ starting in between. Nothing is deleted: what was there before lies in `before-r
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +21,12 @@ import pymysql
 import pymysql.cursors
 
 from core.storage import withdrawal
+from core.storage.spans import Span
 from stack import backup, history, mariadb, processes, state
 from stack.backup import Backup
-from stack.binlog import Issued, following, log_files, transactions
+from stack.binlog import following, log_files, transactions
 from stack.history import History
+from stack.lost import FILE, Lost
 from stack.mariadb import root, variables
 from stack.options import RunFolder, StackError
 from stack.progress import Progress
@@ -36,7 +37,6 @@ START_S: Final = 120.0  # a prepared copy recovers nothing, but its log file gro
 STOP_S: Final = 60.0
 POLL_S: Final = 0.05
 SCRATCH: Final = "new"  # where the node is made; short, for the path of its socket
-LIST: Final = "issued-after.jsonl"
 # so far behind all that anybody has seen goes the new history on: a node of the old one cannot pass for one of the new
 GTID_JUMP: Final = 1_000_000
 AWAY: Final = (pymysql.err.MySQLError, OSError)
@@ -57,10 +57,10 @@ class Restored:
 @dataclass(slots=True)
 class _Plan:
     chosen: History
-    after: dict[str, Issued] = field(default_factory=dict)  # issued after the point, by number
-    last_sequence: int = 0
-    epoch: int = 0
-    complete: bool = False  # the log of the primary itself was read to its end
+    lost: Sequence[Span]  # numbers issued after the point
+    last_sequence: int
+    epoch: int
+    complete: bool  # the log of the primary itself was read to its end
 
 
 class Restorer:
@@ -79,18 +79,18 @@ class Restorer:
         the old primary is not there to its end, because nobody can say then what was issued last.
         """
         made = backup.load(source)
-        with self._progress.step("read the logs"):
-            plan = self._plan(current, made, source, number)
-        if margin is None and not plan.complete:
-            raise StackError(
-                f"the log of {current.primary} is not there to its end, so invoices may have been issued that no log"
-                " tells of, and their numbers must not be given again: say with --margin how many numbers of every"
-                " range to set aside beyond those known (more than can have been issued since the last copy of logs)"
-            )
-        aside = self._aside()
-        listed = aside / LIST
-        lines = (json.dumps(asdict(plan.after[lost])) + "\n" for lost in sorted(plan.after))
-        state.write(listed, "".join(lines), mode=0o600)
+        with Lost.listed_in(self._folder.root) as lost:
+            with self._progress.step("read the logs"):
+                plan = self._plan(current, made, source, number, lost)
+            if margin is None and not plan.complete:
+                raise StackError(
+                    f"the log of {current.primary} is not there to its end, so invoices may have been issued that no"
+                    " log tells of, and their numbers must not be given again: say with --margin how many numbers of"
+                    " every range to set aside beyond those known (more than can have been issued since the last copy"
+                    " of logs)"
+                )
+            aside = self._aside()
+            lost.keep(aside / FILE)
         with self._progress.step(f"replay to {plan.chosen.replay.gtid}"):
             epoch, withdrawn = self._make(current, made, source, plan, margin or 0)
         with self._progress.step("change places"):
@@ -98,15 +98,15 @@ class Restorer:
         return Restored(
             gtid=plan.chosen.replay.gtid,
             epoch=epoch,
-            issued_after=len(plan.after),
-            list=str(listed),
+            issued_after=lost.count,
+            list=str(aside / FILE),
             withdrawn=withdrawn,
             before=str(aside),
         )
 
     # --- what to do ---------------------------------------------------------------------------------------------
 
-    def _plan(self, current: State, made: Backup, source: Path, number: str | None) -> _Plan:
+    def _plan(self, current: State, made: Backup, source: Path, number: str | None, lost: Lost) -> _Plan:
         """Reads all logs that go beyond the backup: those of nodes that survived, joined with those beside it."""
         seen: list[History] = []
         complete = False
@@ -122,6 +122,7 @@ class Restorer:
                     backup_sequence=sequence(made.gtid),
                     backup_gtid=made.gtid,
                     number=number,
+                    lose=lost.note,
                 )
             except StackError as error:  # the wreck of a node may be unreadable; others are asked
                 wrong.append(str(error))
@@ -138,9 +139,8 @@ class Restorer:
                 else f"there are no logs that follow the backup{told}"
             )
         chosen = max(usable, key=lambda item: sequence(item.replay.gtid))
-        after = {issued.number: issued for item in seen if item.found for issued in item.after}
         last = max(item.last_sequence for item in seen)
-        return _Plan(chosen, after, last, max(item.epoch for item in seen), complete)
+        return _Plan(chosen, lost.numbers.spans(), last, max(item.epoch for item in seen), complete)
 
     def _own(self, node: str) -> Path:
         """Where a node of the old history lies: aside, when an earlier attempt was interrupted."""
@@ -174,7 +174,7 @@ class Restorer:
                 cursor.execute(sql, (plan.epoch,))
                 cursor.execute(f"SELECT epoch FROM {mariadb.DATABASE}.fencing")  # noqa: S608  # a constant
                 epoch = int(cursor.fetchall()[0]["epoch"])
-                withdrawn = withdraw(cursor, plan.after, margin)
+                withdrawn = withdraw(cursor, plan.lost, margin)
                 at = variables(cursor, "VARIABLES", "gtid_binlog_pos")["gtid_binlog_pos"]
                 cursor.execute("SET GLOBAL gtid_slave_pos = %s", (at,))  # for its copies, which become replicas
         return epoch, withdrawn
@@ -252,14 +252,14 @@ class Restorer:
         shutil.rmtree(self._scratch.root)
 
 
-def withdraw(cursor: Any, lost: Iterable[str], margin: int) -> int:
+def withdraw(cursor: Any, lost: Sequence[Span], margin: int) -> int:
     """Sets aside the numbers of lost invoices and `margin` more of every open range; returns how many in all."""
     cursor.execute(f"USE {mariadb.DATABASE}")
     cursor.execute("START TRANSACTION")
     cursor.execute(withdrawal.LOCK)
     rows = [withdrawal.range_row(**found) for found in cursor.fetchall()]
     count = 0
-    for item in withdrawal.withdrawals(rows, map(int, lost), margin, now_us=time.time_ns() // 1_000):
+    for item in withdrawal.withdrawals(rows, lost, margin, now_us=time.time_ns() // 1_000):
         for sql, values in item.statements:
             cursor.execute(sql, values)
         count += item.count

@@ -19,6 +19,8 @@ from typing import Final
 
 import zstandard
 
+from core.storage.spans import Span, joined
+
 LEVEL: Final = 1
 BLOCK_BYTES_MAX: Final = 256 * 1024 * 1024  # decompressed; a guard against a corrupt header
 
@@ -114,15 +116,9 @@ def unpack_runs(data: bytes) -> list[Run]:
         raise BlockCorrupt(f"the runs of a batch cannot be read: {error}") from error
 
 
-def merged(runs: Iterable[Run]) -> list[tuple[int, int]]:
-    """Joins runs that follow each other, as those of a seller in successive batches do: first and last numbers."""
-    joined: list[tuple[int, int]] = []
-    for first, last in sorted((int(run.first_number), int(run.first_number) + run.count - 1) for run in runs):
-        if joined and first <= joined[-1][1] + 1:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
-        else:
-            joined.append((first, last))
-    return joined
+def merged(runs: Iterable[Run]) -> list[Span]:
+    """Joins runs that follow each other, as those of a seller in successive batches do."""
+    return joined((int(run.first_number), int(run.first_number) + run.count - 1) for run in runs)
 
 
 def numbers(runs: Sequence[Run]) -> list[str]:

@@ -3,15 +3,18 @@
 A range is cut where its invoices end: the part that is used stays what it is, the numbers that may be out in the world
 become a range of kind WITHDRAWN, from which nothing is issued and which keeps others from being added over it, and
 issuing goes on behind them. Lost numbers of ranges that are lost themselves are set aside in the same way, so that
-adding the range again is refused. Pure; who uses it holds the ranges' rows locked.
+adding the range again is refused. Pure; who uses it holds the ranges' rows locked. Lost numbers come as spans: a
+restore to an hour ago may lose millions.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from core.storage.spans import Span
 
 WITHDRAWN: Final = 0  # a kind that no invoice has
 NOBODY: Final = 0  # the seller of numbers whose range is not known any more
@@ -70,21 +73,21 @@ def range_row(range_id: int, first_number: str, size: int, used: int, kind: int)
     return RangeRow(range_id, int(first_number), size, used, kind)
 
 
-def withdrawals(rows: Sequence[RangeRow], lost: Iterable[int], margin: int, *, now_us: int) -> Iterator[Withdrawal]:
+def withdrawals(rows: Sequence[RangeRow], lost: Sequence[Span], margin: int, *, now_us: int) -> Iterator[Withdrawal]:
     """Yields what sets aside the lost numbers, and `margin` more of every range that could have gone on.
 
-    `rows`: all ranges in the order of their numbers. Numbers that the database has an invoice of are left alone.
+    `rows`: all ranges in the order of their numbers. `lost`: disjoint, in order. Numbers that the database has an
+    invoice of are left alone.
     """
-    numbers = sorted(set(lost))
     for row in rows:
         if row.kind == WITHDRAWN or row.used == row.size:
             continue
-        last_lost = bisect_right(numbers, row.last) - 1
-        known = max(row.next - 1, numbers[last_lost] if last_lost >= 0 else 0)
-        through = min(row.last, known + margin)
+        place = bisect_right(lost, row.last, key=lambda span: span[0]) - 1
+        last_lost = min(row.last, lost[place][1]) if place >= 0 else 0
+        through = min(row.last, max(row.next - 1, last_lost) + margin)
         if through >= row.next:
             yield Withdrawal(row.next, through, tuple(_cut(row, through)))
-    for first, last in _runs(_outside(rows, numbers)):
+    for first, last in _outside(rows, lost):
         values = (*_columns(first, last - first + 1, 0, WITHDRAWN), NOBODY, now_us)
         yield Withdrawal(first, last, ((_ADD_UNKNOWN, values),))
 
@@ -102,28 +105,20 @@ def _cut(row: RangeRow, through: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
         yield _ADD, (*_columns(*part), row.range_id)
 
 
-def _outside(rows: Sequence[RangeRow], numbers: Sequence[int]) -> Iterator[int]:
-    """Yields the numbers that are in no range, in order."""
-    at = 0
-    for row in rows:
-        end = bisect_left(numbers, row.first, lo=at)
-        yield from numbers[at:end]
-        at = bisect_right(numbers, row.last, lo=end)
-    yield from numbers[at:]
-
-
-def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Joins consecutive numbers: yields the first and last of each run."""
-    first = last = -1
-    for number in numbers:
-        if number == last + 1 and first >= 0:
-            last = number
-            continue
-        if first >= 0:
+def _outside(rows: Sequence[RangeRow], lost: Sequence[Span]) -> Iterator[Span]:
+    """Yields what of the spans is in no range, in order."""
+    place = 0
+    for first, last in lost:
+        while place < len(rows) and rows[place].last < first:
+            place += 1
+        at = place
+        while at < len(rows) and rows[at].first <= last:
+            if first < rows[at].first:
+                yield first, rows[at].first - 1
+            first = rows[at].last + 1
+            at += 1
+        if first <= last:
             yield first, last
-        first = last = number
-    if first >= 0:
-        yield first, last
 
 
 def _columns(first: int, size: int, used: int, kind: int) -> tuple[Any, ...]:

@@ -122,6 +122,14 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "P3",
+        "a restore gives lost numbers again",
+        "core/storage/withdrawal.py",
+        "last_lost = min(row.last, lost[place][1]) if place >= 0 else 0",
+        "last_lost = 0",
+        ("tests/unit/test_withdrawal.py",),
+    ),
+    Mutation(
+        "P3",
         "a number is skipped at the end of every run",
         "core/storage/allocation.py",
         "allocation.taken[state.range_id] = take",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from stack import binlog
 from stack.binlog import Issued, Transaction, begins, following, parse
 from stack.history import read
+from stack.lost import FILE, Lost
 from stack.options import RunFolder, StackError
 from stack.restore import join_logs, require_whole
 
@@ -116,23 +118,26 @@ def test_a_log_tells_where_it_begins(told: bytes, place: int | None) -> None:
     ],
 )
 def test_the_part_up_to_an_invoice(serial: int, gtid: str, files: list[Path], stop: int, after: list[int]) -> None:
-    found = read(LOGS, backup_sequence=5, backup_gtid="0-1-5", number=f"{serial:020d}")
+    lost: list[Issued] = []
+    number = f"{serial:020d}"
+    found = read(LOGS, backup_sequence=5, backup_gtid="0-1-5", number=number, lose=lost.extend)
     assert found.found
     replay = found.replay
     assert (replay.gtid, replay.files, replay.start, replay.stop) == (gtid, files, 200, stop)
-    assert [int(item.number) for item in found.after] == after
+    assert [int(item.number) for item in lost] == after
     assert (found.last_sequence, found.epoch) == (9, 4)
 
 
 def test_everything_and_nothing() -> None:
-    found = read(LOGS, backup_sequence=5, backup_gtid="0-1-5", number=None)
-    assert (found.found, found.replay.gtid, found.replay.stop, found.after) == (True, "0-1-9", 0, [])
-    found = read(LOGS, backup_sequence=9, backup_gtid="0-1-9", number=None)
+    lost: list[Issued] = []
+    found = read(LOGS, backup_sequence=5, backup_gtid="0-1-5", number=None, lose=lost.extend)
+    assert (found.found, found.replay.gtid, found.replay.stop, lost) == (True, "0-1-9", 0, [])
+    found = read(LOGS, backup_sequence=9, backup_gtid="0-1-9", number=None, lose=lost.extend)
     assert (found.found, found.replay.gtid, found.replay.files) == (True, "0-1-9", [])
 
 
 def test_an_invoice_of_the_backup_itself_is_not_found() -> None:
-    found = read(LOGS, backup_sequence=5, backup_gtid="0-1-5", number=f"{1:020d}")
+    found = read(LOGS, backup_sequence=5, backup_gtid="0-1-5", number=f"{1:020d}", lose=list[Issued]().extend)
     assert not found.found
 
 
@@ -140,7 +145,7 @@ def test_an_invoice_of_the_backup_itself_is_not_found() -> None:
 def test_logs_with_a_gap_are_refused(missing: int) -> None:
     logs = LOGS[:missing] + LOGS[missing + 1 :]
     with pytest.raises(StackError, match="a log is missing"):
-        read(logs, backup_sequence=5, backup_gtid="0-1-5", number=None)
+        read(logs, backup_sequence=5, backup_gtid="0-1-5", number=None, lose=list[Issued]().extend)
 
 
 @pytest.mark.parametrize(
@@ -173,3 +178,25 @@ def test_an_interrupted_restore_keeps_the_stack_from_starting(tmp_path: Path) ->
     (tmp_path / "restoring").write_text("before-restore\n")
     with pytest.raises(StackError, match="interrupted"):
         require_whole(folder)
+
+
+def test_lost_invoices_are_listed_once_and_their_numbers_are_spans(tmp_path: Path) -> None:
+    """Two nodes' logs tell of the same ones, the second of one more."""
+    first, second = ([issued for item in logs for issued in item.issued] for logs in (LOGS[:3], LOGS))
+    kept = tmp_path / "before" / FILE
+    with Lost.listed_in(tmp_path) as lost:
+        lost.note(first)
+        lost.note(second)
+        lost.keep(kept)
+    assert [json.loads(line) for line in kept.read_text().splitlines()] == [
+        {"number": f"{serial:020d}", "seller_key": 1, "request_id": f"r-{serial}"} for serial in range(1, 7)
+    ]
+    assert (lost.count, lost.numbers.spans()) == (6, [(1, 6)])
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_list_that_is_not_kept_is_gone(tmp_path: Path) -> None:
+    with Lost.listed_in(tmp_path) as lost:
+        lost.note(LOGS[0].issued)
+        assert list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())

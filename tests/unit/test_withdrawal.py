@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.storage.spans import Numbers
 from core.storage.withdrawal import NOBODY, WITHDRAWN, RangeRow, withdrawals
 
 KIND = 2
@@ -49,12 +50,19 @@ def tables(draw: st.DrawFn) -> list[RangeRow]:
     return made
 
 
-@given(tables(), st.sets(st.integers(1, RANGES_MAX * GAP)), st.integers(0, SIZE_MAX))
+@st.composite
+def numbers_lost(draw: st.DrawFn) -> set[int]:
+    """Numbers inside and outside of the ranges, some of them in runs over the gaps between these."""
+    runs = draw(st.lists(st.tuples(st.integers(1, RANGES_MAX * GAP), st.sampled_from([1, 2, SIZE_MAX, 3 * GAP]))))
+    return {number for first, size in runs for number in range(first, first + size)}
+
+
+@given(tables(), numbers_lost(), st.integers(0, SIZE_MAX))
 def test_nothing_lost_is_issued_again_and_nothing_issued_is_set_aside(
     before: list[RangeRow], lost: set[int], margin: int
 ) -> None:
     table = Table(before)
-    done = list(withdrawals(before, lost, margin, now_us=1))
+    done = list(withdrawals(before, Numbers(lost).spans(), margin, now_us=1))
     for item in done:
         for sql, values in item.statements:
             table.run(sql, values)
@@ -81,7 +89,7 @@ def test_nothing_lost_is_issued_again_and_nothing_issued_is_set_aside(
 def test_what_is_left_of_a_range_keeps_its_place() -> None:
     row = RangeRow(7, 100, 50, 10, KIND)
     table = Table([row])
-    for item in withdrawals([row], [112], 0, now_us=1):
+    for item in withdrawals([row], [(112, 112)], 0, now_us=1):
         for sql, values in item.statements:
             table.run(sql, values)
     assert table.rows[7] == RangeRow(7, 113, 37, 0, KIND)
