@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Final, Self, TextIO
 
@@ -41,7 +40,8 @@ class Lost:
         """Writes down those that are not there yet: two nodes' logs tell of the same ones."""
         for item in issued:
             if self.numbers.add(int(item.number)):
-                self._file.write(json.dumps(asdict(item)) + "\n")
+                named = {"number": item.number, "seller_key": item.seller_key, "request_id": item.request_id}
+                self._file.write(json.dumps(named) + "\n")
                 self.count += 1
 
     def keep(self, path: Path) -> None:
