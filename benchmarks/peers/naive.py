@@ -187,8 +187,7 @@ async def make_tables(pool: aiomysql.Pool) -> dict[str, SellerRecord]:
     sellers = {}
     async with pool.acquire() as connection, connection.cursor() as cursor:
         for name, columns in TABLES.items():
-            await cursor.execute(f"DROP TABLE IF EXISTS {name}")
-            await cursor.execute(f"CREATE TABLE {name} ({columns}) ENGINE=InnoDB")
+            await cursor.execute(f"CREATE OR REPLACE TABLE {name} ({columns}) ENGINE=InnoDB")
         for key in range(SELLERS):
             party = Party(name=f"卖方{key}有限公司", tax_id=tax_id(key))
             seller_id = f"seller-{key}"
