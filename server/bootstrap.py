@@ -75,7 +75,7 @@ GRPC_OPTIONS = (
     ("grpc.max_send_message_length", -1),  # an answer is bounded by its request
     ("grpc.so_reuseport", 0),  # a port taken by another server is an error, not a share (docs/adr/0002)
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),  # Envoy's come every 4 s; more are a GOAWAY
+    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),  # Envoy's come every 4 s; more are a GOAWAY
     ("grpc.http2.max_pings_without_data", 0),
 )
 
