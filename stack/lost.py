@@ -16,7 +16,7 @@ FILE: Final = "issued-after.jsonl"
 
 
 class Lost:
-    """Writes them down as they are found, so that any number of them can be lost; keeps spans of their numbers."""
+    """Writes lost invoices down as they are found and keeps only spans of their numbers: there may be millions."""
 
     def __init__(self, path: Path, file: TextIO) -> None:
         self.numbers = Numbers()
