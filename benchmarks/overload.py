@@ -2,8 +2,10 @@
 
 The best rate is measured before and after, by the same calls in a closed loop. Then the greedy tenant offers
 OVER_CAPACITY times as much in an open loop: unary batches with a deadline each, whatever the answers do. The modest
-tenants make the same few single calls and small batches alone and beside it. The greedy load comes from a process of
-its own, but from the same two cores: what it takes of them (`crowd_cpu_share`) the servers do not have.
+tenants make the same few single calls and small batches alone and beside it; `best_beside` is the closed loop beside
+them, so of what goodput loses, what is above it is their work, and what is below it is what refusing costs. The greedy
+load comes from a process of its own, but from the same two cores: what it takes of them (`crowd_cpu_share`) the servers
+do not have.
 """
 
 from __future__ import annotations
@@ -69,7 +71,7 @@ class Modest:
 
 
 async def measure(bench: Bench) -> Result:
-    """Best, modest tenants alone, all together at OVER_CAPACITY, best again."""
+    """Best, modest tenants alone, best beside them, all together at OVER_CAPACITY, best again."""
     plan = bench.plan
     tenants = [await _tenant(bench, place) for place in range(MODEST_TENANTS)]
     order = await _order(bench)
@@ -84,6 +86,12 @@ async def measure(bench: Bench) -> Result:
         bench.meter.start()
         alone = await _modest(bench, tenants, plan.best_s)
         alone_spent = bench.meter.stop()
+        bench.progress.tell("the best rate beside them")
+        shared = asyncio.create_task(crowd.run(await _again(bench, duration_s=plan.best_s)))
+        await asyncio.sleep(START_S)
+        await _modest(bench, tenants, plan.best_s)
+        best_beside = (await shared)["rate"]
+        await bench.settle()
         offered = OVER_CAPACITY * before["rate"]
         bench.progress.tell(f"{plan.overload_s:.0f} s of {offered:,.0f}/s")
         memory: list[float] = []
@@ -106,6 +114,7 @@ async def measure(bench: Bench) -> Result:
     figures = {
         "goodput": found["rate"],
         "best": best,
+        "best_beside": best_beside,
         "offered": round(found["offered"] * BATCH_ITEMS / plan.overload_s, 1),
         "accepted_p99_ms": found["call_ms"]["p99"],
         "failed": found["failed"],

@@ -42,10 +42,10 @@ ERROR_TEXT_BYTES_MAX: Final = 300  # of a message or a value of the metadata: wh
 
 # --- issuing ----------------------------------------------------------------------------------------------------
 COMMIT_ITEMS_MAX: Final = 1_000  # invoices of one transaction: bounds the time a number range stays locked
-# of one bulk transaction while single calls are around: they wait for its ranges, and for the loop's turns it takes.
-# Measured under a flood: p99 of single calls 222 and 240 ms with 250, 293 and 312 with 500, at the same CPU an invoice
-# (docs/adr/0045)
-COMMIT_ITEMS_BESIDE_MAX: Final = 250
+# A bulk transaction while single calls are around takes so long, by as many invoices as do: they wait for its ranges,
+# and for the loop's turns it takes (docs/adr/0045)
+COMMIT_BESIDE_MS: Final = 40
+COMMIT_ITEMS_BESIDE_MIN: Final = 100  # of it, however slow: less saves single calls little, what a commit itself costs
 COMMIT_BYTES_MAX: Final = 12 * 1024 * 1024  # of prepared bodies: even incompressible ones fit a MEDIUMBLOB
 LANE_ITEMS_MAX: Final = 20_000  # invoices waiting in one lane of one process before new ones are refused
 TENANT_FREE_TIMES: Final = 2  # a tenant may hold so many times what is free of a lane: two thirds of it when alone

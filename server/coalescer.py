@@ -9,8 +9,8 @@ each were made at its arrival (docs/adr/0048).
 From the moment an item is taken into a commit it belongs to the lane: a caller that goes away ends its waiting, never
 the writing. Before that moment it has no number, and is dropped when nobody waits for it any more. Two lanes,
 interactive and bulk, keep a flood of batches from delaying single calls; while single calls come, the bulk lane also
-commits less at once, since both need the same number ranges. What a lane takes on is decided by server/admission.py,
-before validation.
+commits less at once, since both need the same number ranges: what COMMIT_BESIDE_MS allow, by how long its last commits
+took. What a lane takes on is decided by server/admission.py, before validation.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from core.domain.errors import BillowError, Reason
 from core.storage.allocation import answer_known
 from core.storage.ports import Answer, Draft, IssueCache, Issued, IssuingStore, MakeDraft
 from server.admission import Admission, Place, retry_delay_ms
+from server.commit_size import CommitSize
 from server.fair_queue import FairQueue
 from server.overdue import Overdue
 
@@ -132,6 +133,7 @@ class Lane:
         self._metrics = metrics
         self._remembers = remembers
         self._beside = beside
+        self._size_beside = CommitSize()
         self._crowds = crowds
         self._admission = admission or Admission(lane=name)
         self._used_at_s = -USED_S
@@ -264,7 +266,7 @@ class Lane:
     def _commit_items_max(self) -> int:
         """How many items a commit may take now."""
         if self._beside is not None and self._beside.used_lately():
-            return limits.COMMIT_ITEMS_BESIDE_MAX
+            return self._size_beside.items()
         return limits.COMMIT_ITEMS_MAX
 
     def _take(self) -> list[tuple[_Group, int, int]]:
@@ -331,7 +333,9 @@ class Lane:
             self._admission.answered(group.tenant_key, end - start)
             position += end - start
         self._admission.committed(len(drafts))
-        self._metrics.committed(self.name, len(drafts), loop.time() - began)
+        took_s = loop.time() - began
+        self._size_beside.learn(len(drafts), took_s)
+        self._metrics.committed(self.name, len(drafts), took_s)
         self._metrics.queued(self.name, self._admission.items)
         if fresh:
             tax_ids = self._seller_tax_ids(list({item.seller_key for item in fresh}))

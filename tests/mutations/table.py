@@ -370,6 +370,14 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "P9",
+        "the lane of batches does not learn how long its commits take beside single calls",
+        LANE,
+        "self._size_beside.learn(len(drafts), took_s)",
+        "pass",
+        (LANE_TESTS,),
+    ),
+    Mutation(
+        "P9",
         "a wrong invoice keeps its room in the lane",
         LANE,
         "self._admission.answered(group.tenant_key, 1)",

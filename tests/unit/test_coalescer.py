@@ -17,6 +17,7 @@ from core.storage.ports import Answer, Draft, Issued
 from server import coalescer
 from server.admission import Admission
 from server.coalescer import Lane
+from server.commit_size import CommitSize
 
 SELLER, KIND = 7, 2
 
@@ -153,12 +154,25 @@ async def test_a_lane_commits_less_at_once_while_the_one_beside_it_is_in_use(
     await bulk.lane.issue(batch)
     assert bulk.store.sizes == [600], "nobody is there yet"
     await bench.lane.issue([draft(0)])
-    items = limits.COMMIT_ITEMS_BESIDE_MAX + 100
+    items = limits.COMMIT_ITEMS_BESIDE_MIN + 400
+    monkeypatch.setattr(CommitSize, "items", lambda _: limits.COMMIT_ITEMS_BESIDE_MIN)
     await bulk.lane.issue([draft(1_000 + serial) for serial in range(items)])
-    assert bulk.store.sizes[1:] == [limits.COMMIT_ITEMS_BESIDE_MAX, 100]
+    assert bulk.store.sizes[1:] == [limits.COMMIT_ITEMS_BESIDE_MIN] * 5
     monkeypatch.setattr(coalescer, "USED_S", 0.0)  # that was long ago
     await bulk.lane.issue([draft(2_000 + serial) for serial in range(items)])
-    assert bulk.store.sizes[3:] == [items]
+    assert bulk.store.sizes[6:] == [items]
+    await bulk.lane.close()
+
+
+async def test_a_lane_learns_the_size_from_its_commits(bench: Bench) -> None:
+    bulk = Bench(beside=bench.lane)
+    for other in (bench, bulk):
+        other.store.gate.set()
+    for serial in range(0, 6_000, 300):  # in memory they take no time
+        await bulk.lane.issue([draft(serial + more) for more in range(300)])
+    await bench.lane.issue([draft(0)])
+    await bulk.lane.issue([draft(7_000 + serial) for serial in range(300)])
+    assert bulk.store.sizes[-1] == 300
     await bulk.lane.close()
 
 
