@@ -11,8 +11,8 @@ from typing import Any
 from benchmarks import calls, echo, loads
 from benchmarks.bench import ISSUE_ONE, VERIFY_ONE, Bench, require_whole
 
-# Calls at once, of the echo as well: the machine shall be busy while issuing. Idle of two fast cores while issuing, and in
-# the echo: 8 and 8 % with 512, 5 and 8 % with 768, 4 and 7 % with 1,024, but then p99 of issuing is above 250 ms
+# Calls at once, of the echo as well: the machine shall be busy while issuing. Idle of two fast cores while issuing, and
+# in the echo: 8 and 8 % with 512, 5 and 8 % with 768, 4 and 7 % with 1,024, but then p99 of issuing is above 250 ms
 UNDER_WAY = 768
 CHECKED = 2_000  # different invoices verified
 WARM_UP_CALLS = 200
