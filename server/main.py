@@ -13,6 +13,7 @@ import uvloop
 
 from core import logs, settings
 from server.bootstrap import serving
+from server.scheduling import take_turns
 
 LOG = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("--slot", type=int, default=0, help="number of this process among its like")
     arguments = parser.parse_args()
     logs.start(f"server-{arguments.slot}")
+    take_turns()
     uvloop.run(_run(settings.load(arguments.config), arguments))
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import urllib.request
+from pathlib import Path
 
 import grpc
 import pytest
@@ -82,3 +84,12 @@ async def test_a_stopping_server_finishes_and_its_log_is_json(running_stack: Sta
     messages = [event["message"] for event in events]
     assert messages.index("serving") < messages.index("draining") < messages.index("stopped")
     assert all(event["process"] == "server-1" for event in events)
+
+
+def test_the_threads_of_a_server_push_nobody_off_a_core(running_stack: Stack) -> None:
+    """Python's and gRPC's; a library that it imports may have started one of its own before."""
+    policies: dict[str, set[int]] = {}
+    for thread in Path(f"/proc/{running_stack.pid('server-1')}/task").iterdir():
+        name = (thread / "comm").read_text().strip()
+        policies.setdefault(name, set()).add(os.sched_getscheduler(int(thread.name)))
+    assert policies["python"] == policies["event_engine"] == {os.SCHED_BATCH}
