@@ -16,6 +16,7 @@ from core.settings import load
 from core.storage.mysql.topology import Topology
 from stack import DATA_STORES, Stack, StackError, StackOptions
 from stack.mariadb import root, variables
+from tests.support.metrics import metrics_of
 from tests.support.platform import Tenant, admin, new_tenant, request_of
 
 CALLERS = 4
@@ -32,6 +33,15 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         command = [sys.executable, "-m", "admin", "audit", "--config", str(stack.config_path)]
         audit = subprocess.run(command, capture_output=True, text=True, timeout=AUDIT_S)
         assert audit.returncode == 0, audit.stdout + audit.stderr
+
+
+@pytest.fixture(autouse=True)
+async def _settled(three: Stack) -> None:
+    """Both servers have found the primary: for half a second after a failover, one may still ask the old one."""
+    node = three.address(three.state.primary)
+    role = f'billow_node_role{{node="{node.host}:{node.port}",role="primary"}}'
+    for server in ("server-1", "server-2"):
+        await until(lambda server=server: metrics_of(three, server).get(role) == 1)  # type: ignore[misc]
 
 
 def ask(stack: Stack, node: str, sql: str) -> list[dict[str, object]]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -22,11 +23,14 @@ class Seen:
 
     def __init__(self) -> None:
         self.roles: dict[Address, str] = {}
+        self.ages_s: dict[Address, list[float]] = {}
         self.semi_sync_on: dict[Address, bool] = {}
         self.stalls_s: dict[Address, float] = {}
 
     def node(self, address: Address, *, role: str, age_s: float | None) -> None:
         self.roles[address] = role
+        if age_s is not None:
+            self.ages_s.setdefault(address, []).append(age_s)
 
     def semi_sync(self, address: Address, on: bool) -> None:
         self.semi_sync_on[address] = on
@@ -90,6 +94,65 @@ async def test_a_replica_that_falls_behind_is_not_asked(data_stores: Stack, topo
         assert is_known(topology)
         assert topology.replicas().pick() is None
     await until(lambda: len(topology.replicas().nodes) == 1)
+
+
+@contextmanager
+def delayed(stack: Stack, delay_s: int) -> Iterator[None]:
+    """Keeps the replica this far behind the primary."""
+
+    def delay(seconds: int) -> None:
+        with root(stack.folder, stack.state, stack.state.replica) as cursor:
+            for sql in ("STOP SLAVE", f"CHANGE MASTER TO MASTER_DELAY = {seconds:d}", "START SLAVE"):
+                cursor.execute(sql)
+
+    delay(delay_s)
+    try:
+        yield
+    finally:
+        delay(0)
+
+
+async def test_a_replica_that_is_always_a_little_behind_is_asked(data_stores: Stack, seen: Seen) -> None:
+    settings = replace(load(data_stores.config_path).mysql, replica_lag_max_ms=20_000)
+    watching = Topology(settings=settings, metrics=seen)
+    ages_s = seen.ages_s.setdefault(settings.replicas[0], [])
+
+    async def write() -> None:  # so that each look finds a position that the replica has not reached
+        while True:
+            await watching.primary().write("UPDATE fencing SET confirmations = confirmations + 1")
+            await asyncio.sleep(0.05)
+
+    def caught_up() -> int:
+        return sum(after < before for before, after in pairwise(ages_s))
+
+    await watching.start()
+    writing = asyncio.create_task(write())
+    try:
+        with delayed(data_stores, 2):
+            await until(lambda: bool(ages_s) and ages_s[-1] > 1.5)
+            ages_s.clear()
+            await until(lambda: caught_up() >= 3)
+            assert min(ages_s) > 1.0  # it is behind all the time
+            assert len(watching.replicas().nodes) == 1
+            assert not writing.done()
+    finally:
+        writing.cancel()
+        await watching.close()
+
+
+async def test_nobody_sleeps_through_a_failover_waiting_for_a_replica(data_stores: Stack) -> None:
+    watching = Topology(settings=replace(load(data_stores.config_path).mysql, replica_lag_max_ms=600_000))
+    await watching.start()
+    waits = "SELECT 1 FROM information_schema.processlist WHERE info LIKE 'SELECT MASTER_GTID_WAIT(%'"
+    try:
+        with on_replica(data_stores, "STOP SLAVE SQL_THREAD", "START SLAVE SQL_THREAD"):
+            await watching.primary().write("UPDATE fencing SET confirmations = confirmations + 1")
+            with root(data_stores.folder, data_stores.state, data_stores.state.replica) as cursor:
+                await until(lambda: bool(cursor.execute(waits)))
+            with on_replica(data_stores, "SET GLOBAL read_only = 0", "SET GLOBAL read_only = 1"):
+                await until(lambda: not is_known(watching))  # two take writes now, and it has looked at both
+    finally:
+        await watching.close()
 
 
 async def test_without_news_of_the_primary_no_replica_is_fresh(data_stores: Stack, topology: Topology) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import itertools
 import json
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import grpc
 
@@ -25,9 +23,6 @@ from tests.support.invoices import good_invoice, tax_id
 
 SCOPES = ("issue", "read", "verify", "registry")
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024  # of the tests' own channel: the server's limit is what is tested
-UNAVAILABLE_MAX_S = 10.0  # of a new tenant: a server may find the new primary seconds after a failover
-
-Answer = TypeVar("Answer")
 
 _serials = itertools.count(time.time_ns() // 1_000_000 % 10**9)
 
@@ -111,18 +106,6 @@ def _platform_secret(stack: Stack) -> str:
     return str(created["secret"])
 
 
-async def _repeated(call: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Calls again while the answer is UNAVAILABLE, as a caller is asked to: a failover may have just been before."""
-    give_up_at = time.monotonic() + UNAVAILABLE_MAX_S
-    while True:
-        try:
-            return await call()
-        except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() >= give_up_at:
-                raise
-        await asyncio.sleep(0.1)
-
-
 @asynccontextmanager
 async def new_tenant(stack: Stack, scopes: Sequence[str] = SCOPES) -> AsyncIterator[Tenant]:
     """Creates a tenant with a key of these scopes."""
@@ -135,8 +118,7 @@ async def new_tenant(stack: Stack, scopes: Sequence[str] = SCOPES) -> AsyncItera
     async with grpc.aio.insecure_channel(f"{stack.envoy.host}:{stack.envoy.port}", options=options) as channel:
         tenant = Tenant(channel=channel, secret="", serial=serial)
         name = f"tenant-{serial}"
-        creation = registry_pb2.CreateTenantRequest(tenant_id=name)
-        await _repeated(lambda: tenant.registry.CreateTenant(creation, metadata=metadata))
+        await tenant.registry.CreateTenant(registry_pb2.CreateTenantRequest(tenant_id=name), metadata=metadata)
         request = registry_pb2.CreateApiKeyRequest(tenant_id=name, scopes=scopes)
-        tenant.secret = (await _repeated(lambda: tenant.registry.CreateApiKey(request, metadata=metadata))).secret
+        tenant.secret = (await tenant.registry.CreateApiKey(request, metadata=metadata)).secret
         yield tenant

@@ -3,10 +3,10 @@
 Every node is looked at each `probe_interval_ms` over a connection of its own: `@@read_only` tells the primary,
 semi-sync is reported. How fresh a replica is comes from GTIDs, not from Seconds_Behind_Master, which counts whole
 seconds and says 0 while a dead network goes unnoticed: the primary's position, read at a known time, is waited for on
-the replica (MASTER_GTID_WAIT on MariaDB, WAIT_FOR_EXECUTED_GTID_SET on MySQL). Once it is there, the replica has
-everything that was committed before that time. It is used until that time is `replica_lag_max_ms` ago, so no read is
-staler than that, whatever has happened to the replica, to the primary or to this process (P7). No privilege is needed
-beyond reading.
+the replica (MASTER_GTID_WAIT on MariaDB, WAIT_FOR_EXECUTED_GTID_SET on MySQL), never past the next look, since it may
+be promoted meanwhile. Once it is there, the replica has everything that was committed before that time. It is used
+until that time is `replica_lag_max_ms` ago, so no read is staler than that, whatever has happened to the replica, to
+the primary or to this process (P7). No privilege is needed beyond reading.
 
 A node that changes its role or goes away loses its connections, so that nobody waits for a dead one.
 
@@ -98,7 +98,8 @@ class _Watched:
     role: Role = Role.AWAY
     epoch: int = 0
     fresh_at: float = float("-inf")
-    position: _Position | None = None  # the primary's, when the last look began
+    looked_at: float = float("-inf")  # when the last look began
+    awaited: _Position | None = None  # the primary's position that a replica did not reach in its last look
     stalled_at: float | None = None  # since when a commit waits for a receipt and the position stands still
     timeouts: int = 0
     connection: aiomysql.Connection | None = None
@@ -131,6 +132,7 @@ class Topology:
         self._metrics = metrics
         self._clock = clock
         self._lag_max_s = settings.replica_lag_max_ms / 1_000
+        self._interval_s = settings.probe_interval_ms / 1_000
         addresses = dict.fromkeys((settings.primary, *settings.replicas))
         self._watched = [
             _Watched(
@@ -189,30 +191,29 @@ class Topology:
 
     async def _watch(self, watched: _Watched) -> None:
         """Looks at one node for ever; a replica as soon as there is a newer position to wait for."""
-        interval_s = self._settings.probe_interval_ms / 1_000
         while True:
-            if watched.role is Role.REPLICA:
-                if self._position is watched.position:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(interval_s):
-                            await self._position.newer.wait()
-            else:
-                await asyncio.sleep(interval_s)
+            rest_s = max(watched.looked_at + self._interval_s - self._clock(), 0.0)
+            if watched.role is not Role.REPLICA or watched.awaited is not None:
+                await asyncio.sleep(rest_s)
+            elif self._position.began_at <= watched.fresh_at:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(rest_s):
+                        await self._position.newer.wait()
             try:
                 await self._look(watched)
             except Exception:  # a fault of ours in one look must not end the looking
                 LOG.exception("a look at %s failed", watched.node.address)
-                await asyncio.sleep(interval_s)
+                await asyncio.sleep(self._interval_s)
 
     async def _look(self, watched: _Watched) -> None:
         """Looks at one node and draws the consequences."""
-        position = watched.position = self._position
+        watched.looked_at = self._clock()
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_MS / 1_000):
-                role = await self._probe(watched, position)
+                role = await self._probe(watched)
             if role is Role.REPLICA:
-                async with asyncio.timeout(PROBE_TIMEOUT_MS / 1_000 + self._lag_max_s):
-                    await self._wait(watched, position)
+                async with asyncio.timeout(PROBE_TIMEOUT_MS / 1_000 + self._interval_s):
+                    await self._wait(watched)
             watched.timeouts = 0
         except Exception as error:
             _hang_up(watched)
@@ -224,7 +225,7 @@ class Topology:
             role = Role.AWAY
         self._note(watched, role)
 
-    async def _probe(self, watched: _Watched, position: _Position) -> Role:
+    async def _probe(self, watched: _Watched) -> Role:
         """Asks a node what it is and in which epoch, and the primary for its position; 1 to 3 round trips."""
         if watched.connection is None:
             watched.connection = await self._connect(watched.node.address)
@@ -253,17 +254,25 @@ class Topology:
             self._metrics.semi_sync(watched.node.address, on)
         if not on and self._settings.durability == "strict":
             return Role.UNSAFE
+        self._position.newer.set()
         self._position = _Position(gtid, began_at)
-        position.newer.set()
         return Role.PRIMARY
 
-    async def _wait(self, watched: _Watched, position: _Position) -> None:
-        """Waits, as long as it makes sense, until a replica has reached the position; 1 round trip."""
-        if watched.connection is None or watched.flavour is None or position.began_at <= watched.fresh_at:
+    async def _wait(self, watched: _Watched) -> None:
+        """Waits until a replica has reached the primary's position, or the next look is due; 1 round trip.
+
+        What it did not reach is waited for again in the next look, for as long as it is of use: a replica that is
+        always a little behind would never reach the newest.
+        """
+        awaited = watched.awaited
+        if awaited is None or awaited.began_at < self._clock() - self._lag_max_s:
+            awaited = self._position
+        if watched.connection is None or watched.flavour is None or awaited.began_at <= watched.fresh_at:
             return
-        reached = await rows(watched.connection, watched.flavour.wait, (position.gtid, self._lag_max_s))
-        if reached[0][0] == 0:
-            watched.fresh_at = position.began_at
+        reached = await rows(watched.connection, watched.flavour.wait, (awaited.gtid, self._interval_s))
+        watched.awaited = None if reached[0][0] == 0 else awaited
+        if watched.awaited is None:
+            watched.fresh_at = awaited.began_at
 
     async def _connect(self, address: Address) -> aiomysql.Connection:
         """Opens a connection for looking, which is never lent."""
