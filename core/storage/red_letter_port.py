@@ -129,11 +129,11 @@ class FormStore(Protocol):
     """Keeps confirmation forms; the primary's."""
 
     async def create(self, form: Form) -> Form:
-        """Stores a form, or returns the one its tenant made with that request id; 1 or 2 round trips."""
+        """Stores a form, or returns the one its tenant made with that request id; 1 or 3 round trips."""
         ...
 
     async def made(self, tenant_key: int, request_id: str) -> Form | None:
-        """Reads the form that a tenant made with a request id; 1 round trip."""
+        """Reads the form that a tenant made with a request id; 1 round trip, 2 when there is one."""
         ...
 
     async def get(self, confirmation_id: str) -> Form | None:
@@ -141,7 +141,7 @@ class FormStore(Protocol):
         ...
 
     async def move(self, confirmation_id: str, *, state: int, to_state: int) -> bool:
-        """Moves a form that is in `state` and not used up; False when it is not. 1 round trip."""
+        """Moves a form that is in `state` and not used up; False when it is not. 1 or 2 round trips."""
         ...
 
     async def list(self, wanted: FormFilter) -> list[Form]:

@@ -3,6 +3,9 @@
 Every method raises BillowError(STORAGE_UNAVAILABLE) when the store is away, after at most the timeout of the
 settings. Nothing is validated here: the callers do (server/services/registry_rules.py). Listings go by ascending key,
 `after` is the last key of the page before ("" or 0 for the first page).
+
+Creating may be repeated with the very same record, the moment it was made included: after STORAGE_UNAVAILABLE it is
+not known whether it was stored, and the repeat finds it or stores it.
 """
 
 from __future__ import annotations
@@ -59,7 +62,7 @@ class RegistryStore(Protocol):
     """Keeps who may issue, for whom, and with which numbers; the primary's."""
 
     async def create_tenant(self, tenant: TenantRecord) -> TenantRecord:
-        """Creates a tenant; its key is assigned. Raises TENANT_EXISTS. 1 round trip."""
+        """Creates a tenant; its key is assigned. Raises TENANT_EXISTS. 1 round trip, 3 when the id is taken."""
         ...
 
     async def tenant(self, tenant_id: str) -> TenantRecord | None:
@@ -71,7 +74,7 @@ class RegistryStore(Protocol):
         ...
 
     async def create_api_key(self, key: ApiKeyRecord, secret_sha256: bytes) -> None:
-        """Stores a key under the hash of its secret; 1 round trip."""
+        """Stores a key under the hash of its secret; 1 round trip, 3 when it is there."""
         ...
 
     async def api_keys(self, tenant_key: int, *, after: str, items_max: int) -> list[ApiKeyRecord]:
@@ -91,7 +94,7 @@ class RegistryStore(Protocol):
         ...
 
     async def create_seller(self, seller: SellerRecord) -> SellerRecord:
-        """Registers a seller; its key is assigned. Raises SELLER_EXISTS. 1 round trip."""
+        """Registers a seller; its key is assigned. Raises SELLER_EXISTS. 1 round trip, 3 when the id is taken."""
         ...
 
     async def sellers_by_id(self, sellers: Sequence[tuple[int, str]]) -> list[SellerRecord]:

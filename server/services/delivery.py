@@ -59,7 +59,7 @@ class DeliveryService:
     """Everything about delivery but the sending. A caller sees and touches its own tenant's only (P8).
 
     `now_us` is the wall clock, `random_bytes` must be fit for secrets. Every method raises INVALID_REQUEST with all
-    violations at once, and STORAGE_UNAVAILABLE after waiting for up to `wait_max_ms`; creating does not wait.
+    violations at once, and STORAGE_UNAVAILABLE after waiting for up to `wait_max_ms`.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class DeliveryService:
             created_at_us=self._now_us(),
             formats=tuple(formats),
         )
-        return await self._store.create_endpoint(endpoint), seller.seller_id
+        return await self._waiting(lambda: self._store.create_endpoint(endpoint)), seller.seller_id
 
     def _target_faults(self, kind: int, target: str) -> list[Violation]:
         """Checks kind and target."""
@@ -174,7 +174,8 @@ class DeliveryService:
         endpoint, _ = await self._endpoint(caller, endpoint_id)
         _require_kind(endpoint, EndpointKind.WEBHOOK)
         until_us = self._now_us() + ROTATION_MS * 1_000
-        await self._store.rotate(endpoint.endpoint_key, self._random_bytes(SECRET_BYTES), old_until_us=until_us)
+        secret = self._random_bytes(SECRET_BYTES)
+        await self._waiting(lambda: self._store.rotate(endpoint.endpoint_key, secret, old_until_us=until_us))
         return await self._endpoint(caller, endpoint_id)
 
     async def _endpoint(self, caller: Caller, endpoint_id: str) -> tuple[Endpoint, str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from core.domain import taxpayer_id
 from core.domain.errors import BillowError, Reason, Violation
@@ -16,6 +16,7 @@ from core.storage.red_letter_port import WAITING, Form, FormFilter, FormState, F
 from server.services import paging
 from server.services.auth import Caller
 from server.services.paging import Page
+from server.services.patience import patiently
 from server.services.reading import ReadingService, invoice_not_found
 from server.services.red_letter import Blue
 from server.services.registry_rules import refuse
@@ -44,6 +45,7 @@ WITHDRAW_BUYERS: Final = {
     FormState.CONFIRMED: (True, FormState.WITHDRAWN_AFTER_CONFIRMATION),
 }
 Moves = dict[FormState, tuple[bool, FormState]]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,10 @@ class WantedForms:
 
 
 class RedFormService:
-    """Keeps confirmation forms. A tenant is the seller's side by owning the seller, the buyer's by a proven tax id."""
+    """Keeps confirmation forms. A tenant is the seller's side by owning the seller, the buyer's by a proven tax id.
+
+    Every method raises STORAGE_UNAVAILABLE after waiting for up to `wait_max_ms` for a store that is away.
+    """
 
     def __init__(
         self,
@@ -80,6 +85,7 @@ class RedFormService:
         sellers: SellerDirectory,
         tax_ids: TaxIdStore,
         now_us: Callable[[], int],
+        wait_max_ms: int,
     ) -> None:
         self._store = store
         self._reds = reds
@@ -87,6 +93,15 @@ class RedFormService:
         self._sellers = sellers
         self._tax_ids = tax_ids
         self._now_us = now_us
+        self._wait_max_ms = wait_max_ms
+
+    async def _waiting(self, call: Callable[[], Awaitable[Result]]) -> Result:
+        """Makes a repeatable call, waiting for the store to come back."""
+        return await patiently(call, wait_max_ms=self._wait_max_ms)
+
+    async def _is_proven(self, caller: Caller, tax_id: str) -> bool:
+        """Tells whether the tax id is proven to be the caller's. 1 round trip."""
+        return await self._waiting(lambda: self._tax_ids.is_proven(caller.tenant_key, tax_id))
 
     async def blue(self, caller: Caller, number: str, *, as_buyer: bool) -> Blue:
         """Reads the invoice a form is to be about, as the side the caller is; raises INVOICE_NOT_FOUND (P8)."""
@@ -96,7 +111,7 @@ class RedFormService:
         row, seller = found
         if as_buyer:
             buyer_tax_id = row.issued.buyer_tax_id
-            allowed = bool(buyer_tax_id) and await self._tax_ids.is_proven(caller.tenant_key, buyer_tax_id)
+            allowed = bool(buyer_tax_id) and await self._is_proven(caller, buyer_tax_id)
         else:
             allowed = seller.tenant_key == caller.tenant_key
         if not allowed:
@@ -104,39 +119,38 @@ class RedFormService:
         return Blue(row.issued, await self._reading.read_body(row), seller)
 
     async def create(self, caller: Caller, blue: Blue, wanted: NewForm) -> Form:
-        """Makes a form, or returns the one of that request id; raises REQUEST_ID_REUSED. 2 or 3 round trips."""
+        """Makes a form, or returns the one of that request id; raises REQUEST_ID_REUSED. 2 to 4 round trips."""
         number = blue.issued.number
         if wanted.as_buyer:
             state = FormState.WAITING_FOR_SELLER
-        elif await self._reds.booked(number):
+        elif await self._waiting(lambda: self._reds.booked(number)):
             state = FormState.WAITING_FOR_BUYER
         else:
             state = FormState.NOT_NEEDED
         now_us = self._now_us()
-        form = await self._store.create(
-            Form(
-                confirmation_id=secrets.token_hex(ID_BYTES),
-                tenant_key=caller.tenant_key,
-                request_id=wanted.request_id,
-                request_sha256=wanted.request_sha256,
-                seller_key=blue.seller.seller_key,
-                seller_tax_id=blue.seller.party.tax_id,
-                buyer_tax_id=blue.issued.buyer_tax_id,
-                blue_number=number,
-                selection=wanted.selection,
-                gross_total_minor=wanted.gross_total_minor,
-                made_by_buyer=wanted.as_buyer,
-                state=int(state),
-                red_number="",
-                created_at_us=now_us,
-                expires_at_us=now_us + ANSWER_WITHIN_US,
-            )
+        form = Form(
+            confirmation_id=secrets.token_hex(ID_BYTES),
+            tenant_key=caller.tenant_key,
+            request_id=wanted.request_id,
+            request_sha256=wanted.request_sha256,
+            seller_key=blue.seller.seller_key,
+            seller_tax_id=blue.seller.party.tax_id,
+            buyer_tax_id=blue.issued.buyer_tax_id,
+            blue_number=number,
+            selection=wanted.selection,
+            gross_total_minor=wanted.gross_total_minor,
+            made_by_buyer=wanted.as_buyer,
+            state=int(state),
+            red_number="",
+            created_at_us=now_us,
+            expires_at_us=now_us + ANSWER_WITHIN_US,
         )
-        return self._repeated(form, wanted.request_sha256)
+        kept = await self._waiting(lambda: self._store.create(form))
+        return self._repeated(kept, wanted.request_sha256)
 
     async def made(self, caller: Caller, request_id: str, request_sha256: bytes) -> Form | None:
-        """Finds the form of a request id, made before; raises REQUEST_ID_REUSED. 1 round trip."""
-        form = await self._store.made(caller.tenant_key, request_id)
+        """Finds the form of a request id, made before; raises REQUEST_ID_REUSED. 1 round trip, or 2."""
+        form = await self._waiting(lambda: self._store.made(caller.tenant_key, request_id))
         return None if form is None else self._repeated(form, request_sha256)
 
     def _repeated(self, form: Form, request_sha256: bytes) -> Form:
@@ -173,22 +187,21 @@ class RedFormService:
             refuse([Violation("buyer_tax_id", taxpayer_id.BAD_FORM, "is not a taxpayer id")])
         if wanted.seller_id:
             seller = await self._sellers.one(caller.tenant_key, wanted.seller_id)
-        elif not await self._tax_ids.is_proven(caller.tenant_key, wanted.buyer_tax_id):
+        elif not await self._is_proven(caller, wanted.buyer_tax_id):
             raise tax_id_not_proven(wanted.buyer_tax_id)
         listing = ("forms", caller.tenant_key, wanted.seller_id, wanted.buyer_tax_id, wanted.state)
         items_max = paging.size_of(wanted.page_size)
         at_us, _, last = paging.decode(listing, wanted.page_token).partition(":")
         if at_us and not at_us.isdigit():
             raise paging.invalid_token()
-        found = await self._store.list(
-            FormFilter(
-                seller_key=None if seller is None else seller.seller_key,
-                buyer_tax_id=wanted.buyer_tax_id or None,
-                state=wanted.state,
-                after=(int(at_us), last) if at_us else None,
-                items_max=items_max + 1,
-            )
+        query = FormFilter(
+            seller_key=None if seller is None else seller.seller_key,
+            buyer_tax_id=wanted.buyer_tax_id or None,
+            state=wanted.state,
+            after=(int(at_us), last) if at_us else None,
+            items_max=items_max + 1,
         )
+        found = await self._waiting(lambda: self._store.list(query))
         seen = [self._seen_now(form) for form in found]
         return paging.page_of(seen, items_max, listing, lambda form: f"{form.created_at_us}:{form.confirmation_id}")
 
@@ -202,20 +215,25 @@ class RedFormService:
         by_buyer, to_state = moves.get(state, (None, state))
         if by_buyer is None or by_buyer not in sides:
             raise not_usable(confirmation_id, form.state, f"is {state.name}, which is not for the caller to change so")
-        if not await self._store.move(confirmation_id, state=form.state, to_state=int(to_state)):
-            words = "was changed or used at the same moment"
-            raise not_usable(confirmation_id, form.state, words)
-        return await self.get(caller, confirmation_id)
+        has_moved = await self._waiting(
+            lambda: self._store.move(confirmation_id, state=form.state, to_state=int(to_state))
+        )
+        moved = await self.get(caller, confirmation_id)
+        if not has_moved and moved.state != to_state:  # else an earlier try of this call, or somebody with the same aim
+            raise not_usable(confirmation_id, form.state, "was changed or used at the same moment")
+        return moved
 
     async def _find(self, caller: Caller, confirmation_id: str) -> tuple[Form, set[bool]]:
         """Reads a form with the sides the caller is: True the buyer's, False the seller's."""
-        form = await self._store.get(confirmation_id) if ID_FORM.fullmatch(confirmation_id) else None
+        form = None
+        if ID_FORM.fullmatch(confirmation_id):
+            form = await self._waiting(lambda: self._store.get(confirmation_id))
         sides: set[bool] = set()
         if form is not None:
             seller = (await self._sellers.by_key((form.seller_key,))).get(form.seller_key)
             if seller is not None and seller.tenant_key == caller.tenant_key:
                 sides.add(False)
-            if form.buyer_tax_id and await self._tax_ids.is_proven(caller.tenant_key, form.buyer_tax_id):
+            if form.buyer_tax_id and await self._is_proven(caller, form.buyer_tax_id):
                 sides.add(True)
         if form is None or not sides:
             words = f"there is no confirmation form {confirmation_id}"

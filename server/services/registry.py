@@ -39,8 +39,8 @@ class RegistryService:
     """Keeps who may issue, for whom, and with which numbers. A caller sees and touches its own tenant only (P8).
 
     `now_us` is the wall clock, `random_bytes` must be fit for secrets. Every method raises INVALID_REQUEST with all
-    violations at once, and STORAGE_UNAVAILABLE: at once when it creates something, since it is not known whether that
-    happened, otherwise after waiting for up to `wait_max_ms`.
+    violations at once, and STORAGE_UNAVAILABLE after waiting for up to `wait_max_ms`; what it should have created may
+    exist then.
     """
 
     def __init__(
@@ -66,7 +66,8 @@ class RegistryService:
     async def create_tenant(self, *, tenant_id: str, display_name: str) -> TenantRecord:
         """Creates a tenant; raises TENANT_EXISTS. 1 round trip."""
         refuse(id_faults(tenant_id, "tenant_id") + display_name_faults(display_name))
-        return await self._store.create_tenant(TenantRecord(0, tenant_id, display_name, self._now_us()))
+        tenant = TenantRecord(0, tenant_id, display_name, self._now_us())
+        return await self._waiting(lambda: self._store.create_tenant(tenant))
 
     async def list_tenants(self, *, page_size: int, page_token: str) -> Page[TenantRecord]:
         """Lists all tenants by id; raises INVALID_PAGE_TOKEN. 1 round trip."""
@@ -106,7 +107,7 @@ class RegistryService:
             created_at_us=self._now_us(),
             revoked_at_us=None,
         )
-        await self._store.create_api_key(key, secret_sha256(secret))
+        await self._waiting(lambda: self._store.create_api_key(key, secret_sha256(secret)))
         return key, secret
 
     async def list_api_keys(self, caller: Caller, *, page_size: int, page_token: str) -> Page[ApiKeyRecord]:
@@ -131,7 +132,7 @@ class RegistryService:
         """Registers a seller; raises SELLER_EXISTS. 1 round trip."""
         refuse(seller_faults(seller_id, party, profile))
         seller = SellerRecord(0, caller.tenant_key, seller_id, profile or CN.name, party, self._now_us())
-        return await self._store.create_seller(seller)
+        return await self._waiting(lambda: self._store.create_seller(seller))
 
     async def get_seller(self, caller: Caller, *, seller_id: str) -> SellerRecord:
         """Reads a seller; raises SELLER_NOT_FOUND. At most 1 round trip."""
@@ -158,7 +159,7 @@ class RegistryService:
             *(0, seller.seller_key, kind, first_number, last_number, 0, self._now_us()),
             color=color or int(InvoiceColor.BLUE),
         )
-        return await self._store.add_number_range(added)
+        return await self._waiting(lambda: self._store.add_number_range(added))
 
     async def list_number_ranges(
         self, caller: Caller, *, seller_id: str, page_size: int, page_token: str

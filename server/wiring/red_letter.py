@@ -78,6 +78,7 @@ def red_letter_handler(
         sellers=sellers,
         tax_ids=stores.tax_ids,
         now_us=now_us,
+        wait_max_ms=stores.wait_max_ms,
     )
     handlers = red_letter.RedLetterHandlers(reds=reds, forms=forms, sellers=sellers)
     return guard.handlers(red_letter.SERVICE, handlers, red_letter.ACCESS)

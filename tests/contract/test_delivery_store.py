@@ -217,6 +217,21 @@ async def test_endpoints_are_listed_rotated_and_bounded(subject: DeliverySubject
     assert (stored.secret, stored.old_secret, stored.old_secret_until_us) == (b"n" * 32, made[0].secret, 77)
 
 
+async def test_an_endpoint_and_a_secret_may_be_given_again_by_the_same_call(subject: DeliverySubject) -> None:
+    seller = await subject.seller()
+    wanted = endpoint_of(seller)
+    made = await subject.store.create_endpoint(wanted)
+    assert await subject.store.create_endpoint(wanted) == made
+    for _ in range(ENDPOINTS_OF_SELLER_MAX - 1):
+        await subject.store.create_endpoint(endpoint_of(seller))
+    assert await subject.store.create_endpoint(wanted) == made
+    for until_us in (77, 78):
+        await subject.store.rotate(made.endpoint_key, b"n" * 32, old_until_us=until_us)
+    stored = await subject.store.endpoint(made.endpoint_id)
+    assert stored is not None
+    assert (stored.secret, stored.old_secret, stored.old_secret_until_us) == (b"n" * 32, made.secret, 77)
+
+
 async def test_many_outcomes_at_once_are_noted_in_their_order(subject: DeliverySubject) -> None:
     seller = await subject.seller()
     endpoint = await subject.store.create_endpoint(endpoint_of(seller))

@@ -52,6 +52,33 @@ async def test_a_tenant_is_created_once(registry: RegistryStore) -> None:
     assert await registry.tenant("no-such-tenant") is None
 
 
+async def test_what_was_created_may_be_created_again_by_the_same_call(registry: RegistryStore) -> None:
+    tenant = await new_tenant(registry)
+    assert await registry.create_tenant(replace(tenant, tenant_key=0)) == tenant
+    with pytest.raises(BillowError) as error:
+        await registry.create_tenant(replace(tenant, created_at_us=tenant.created_at_us + 1))
+    assert reason_of(error) is Reason.TENANT_EXISTS
+
+    seller = await new_seller(registry, tenant.tenant_key, "shop")
+    assert await registry.create_seller(replace(seller, seller_key=0)) == seller
+    with pytest.raises(BillowError) as error:
+        await registry.create_seller(replace(seller, created_at_us=seller.created_at_us + 1))
+    assert reason_of(error) is Reason.SELLER_EXISTS
+
+    added = new_range(seller.seller_key)
+    stored = await registry.add_number_range(added)
+    assert await registry.add_number_range(added) == stored
+    with pytest.raises(BillowError) as error:
+        await registry.add_number_range(replace(added, created_at_us=added.created_at_us + 1))
+    assert reason_of(error) is Reason.NUMBER_RANGE_OVERLAPS
+    assert await registry.number_ranges(seller.seller_key, after=0, items_max=9) == [stored]
+
+    key, digest = await new_key(registry, tenant)
+    await registry.create_api_key(key, digest)
+    assert await registry.api_keys(tenant.tenant_key, after="", items_max=9) == [key]
+    assert await registry.api_keys_by_secret([digest]) == {digest: key}
+
+
 async def test_tenants_are_listed_by_id_in_pages(registry: RegistryStore) -> None:
     prefix = f"page-{new_serial()}"
     made = [await registry.create_tenant(TenantRecord(0, f"{prefix}-{letter}", "", now_us())) for letter in "cab"]
@@ -163,9 +190,10 @@ def shifted(item: NumberRangeRecord, first: int, last: int) -> NumberRangeRecord
 async def test_overlapping_ranges_are_refused_whoever_asks(registry: RegistryStore, first: int, last: int) -> None:
     sellers = [await new_seller(registry, (await new_tenant(registry)).tenant_key) for _ in range(2)]
     taken = await registry.add_number_range(new_range(sellers[0].seller_key, size=1_000))
+    later = replace(shifted(taken, first, last), created_at_us=taken.created_at_us + 1)
     for seller in sellers:
         with pytest.raises(BillowError) as error:
-            await registry.add_number_range(replace(shifted(taken, first, last), seller_key=seller.seller_key))
+            await registry.add_number_range(replace(later, seller_key=seller.seller_key))
         assert reason_of(error) is Reason.NUMBER_RANGE_OVERLAPS
     assert await registry.number_ranges(sellers[1].seller_key, after=0, items_max=9) == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import urllib.request
 from pathlib import Path
 
 import grpc
@@ -14,7 +15,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from billow.issuance.v1 import issuance_pb2
 from stack import Stack
-from tests.support.metrics import metrics_of
 from tests.support.platform import new_tenant, request_of
 
 SERVICES = [
@@ -24,6 +24,14 @@ SERVICES = [
     "billow.registry.v1.RegistryService",
     "billow.delivery.v1.DeliveryService",
 ]
+
+
+def metrics_of(stack: Stack, name: str) -> dict[str, float]:
+    """The process's metrics, by name with labels."""
+    address = stack.address(f"{name}-metrics")
+    with urllib.request.urlopen(f"http://{address.host}:{address.port}/metrics", timeout=10) as response:
+        lines = response.read().decode().splitlines()
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -466,6 +466,14 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "P10",
+        "whoever creates something is refused though an earlier try of the same call did it",
+        "core/storage/mysql/registry.py",
+        "if known == replace(seller, seller_key=known.seller_key):",
+        "if False:",
+        ("tests/contract/test_registry_store.py",),
+    ),
+    Mutation(
+        "P10",
         "whoever opens a connection to a frozen primary goes on waiting when another one is there",
         POOL,
         "                limit.reschedule(asyncio.get_running_loop().time())",

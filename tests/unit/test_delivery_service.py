@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
 from core.domain.destinations import Guard
@@ -12,6 +15,9 @@ from server.services.auth import Caller
 from server.services.delivery import DeliveryService, Targets
 from server.services.sellers import SellerDirectory
 from tests.contract.registry_subjects import MemoryBooks, issue, new_seller, new_tenant, now_us
+from tests.support.lost_replies import LostReplies
+
+WAIT_MS = 60_000
 
 
 class Bench:
@@ -20,17 +26,18 @@ class Bench:
     caller: Caller
     number: str
 
-    def __init__(self, *, email: bool = True, sms: bool = True) -> None:
+    def __init__(self, *, email: bool = True, sms: bool = True, losing: Sequence[str] = ()) -> None:
         self.books = MemoryBooks()
-        self.store = MemoryDelivery(tables=self.books.tables, sellers={}, now_us=now_us)
+        delivery = MemoryDelivery(tables=self.books.tables, sellers={}, now_us=now_us)
+        self.store: Any = LostReplies(delivery, *losing)
         self.service = DeliveryService(
             store=self.store,
-            queue=self.store,
+            queue=delivery,
             invoices=self.books.reader,
             sellers=SellerDirectory(store=self.books.registry, wait_max_ms=0),
             targets=Targets(guard=Guard(), allow_http=False, email=email, sms=sms),
             now_us=now_us,
-            wait_max_ms=0,
+            wait_max_ms=WAIT_MS,
         )
 
     async def fill(self) -> None:
@@ -59,6 +66,17 @@ class Bench:
             await self.create(kind, target, formats)
         assert caught.value.reason is Reason.INVALID_REQUEST
         return [(fault.field, fault.rule) for fault in caught.value.violations]
+
+
+async def test_what_was_done_though_the_reply_was_lost_is_done_once() -> None:
+    bench = Bench(losing=("create_endpoint", "rotate"))
+    await bench.fill()
+    await bench.create(EndpointKind.WEBHOOK, "https://example.com/hook")
+    page = await bench.service.list_endpoints(bench.caller, seller_id=bench.seller_id, page_size=0, page_token="")
+    (made,) = page.items
+    rotated, _ = await bench.service.rotate_secret(bench.caller, made.endpoint_id)
+    assert rotated.old_secret == made.secret != rotated.secret
+    assert bench.store.all_lost()
 
 
 async def test_an_email_carries_what_was_chosen_or_pdf_and_xml() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,17 +16,27 @@ from server.services.auth import Caller, KeyAuthenticator
 from server.services.registry import RegistryService
 from server.services.sellers import SellerDirectory
 from tests.support.invoices import tax_id
+from tests.support.lost_replies import LostReplies
 
 PARTY = Party(name="卖方", tax_id=tax_id(1))
 FIRST, LAST = "26310000000000000000", "26310000000000000999"
 
 
+WAIT_MS = 60_000
+
+
 class Bench:
-    def __init__(self) -> None:
-        self.store = MemoryRegistryStore()
+    def __init__(self, *, losing: Sequence[str] = ()) -> None:
+        self.store: Any = LostReplies(MemoryRegistryStore(), *losing)
         sellers = SellerDirectory(store=self.store, wait_max_ms=0)
-        self.service = RegistryService(store=self.store, sellers=sellers, now_us=lambda: 77, wait_max_ms=0)
+        self.now_us = 0
+        self.service = RegistryService(store=self.store, sellers=sellers, now_us=self.next_moment, wait_max_ms=WAIT_MS)
         self.authenticator = KeyAuthenticator(store=self.store, wait_max_ms=0)
+
+    def next_moment(self) -> int:
+        """The clock: another moment each time, as for real calls."""
+        self.now_us += 1
+        return self.now_us
 
     async def tenant(self, tenant_id: str, *scopes: str) -> Caller:
         """Creates a tenant and returns a caller of it."""
@@ -54,6 +65,20 @@ async def test_bad_ids_are_refused(bench: Bench, tenant_id: str) -> None:
     error = await refusal(bench.service.create_tenant(tenant_id=tenant_id, display_name="x" * 101))
     assert faults(error) == [("tenant_id", "ID_FORM"), ("display_name", "TOO_LONG")]
     assert (await bench.service.list_tenants(page_size=0, page_token="")).items == []
+
+
+async def test_what_was_created_though_the_reply_was_lost_is_created_once() -> None:
+    bench = Bench(losing=("create_tenant", "create_api_key", "create_seller", "add_number_range"))
+    caller = await bench.tenant("acme")
+    key, secret = await bench.service.create_api_key(caller, tenant_id="", scopes=["registry"], display_name="")
+    assert (await bench.authenticator.caller(f"Bearer {secret}")).key_id == key.key_id
+    assert (await bench.service.list_api_keys(caller, page_size=0, page_token="")).items == [key]
+    seller = await bench.service.create_seller(caller, seller_id="shop", party=PARTY, profile="")
+    assert (await bench.service.list_sellers(caller, page_size=0, page_token="")).items == [seller]
+    added = await bench.service.add_number_range(caller, seller_id="shop", kind=2, first_number=FIRST, last_number=LAST)
+    ranges = await bench.service.list_number_ranges(caller, seller_id="shop", page_size=0, page_token="")
+    assert ranges.items == [added]
+    assert bench.store.all_lost()
 
 
 async def test_a_new_key_works_and_shows_its_secret_once(bench: Bench) -> None:
@@ -113,8 +138,9 @@ async def test_only_its_tenant_revokes_a_key(bench: Bench) -> None:
         error = await refusal(bench.service.revoke_api_key(who, key_id=key_id))
         assert (error.reason, error.metadata) == (Reason.API_KEY_NOT_FOUND, {"key_id": key_id})
     await bench.authenticator.caller(f"Bearer {secret}")
-    assert (await bench.service.revoke_api_key(caller, key_id=key.key_id)).revoked_at_us == 77
-    assert (await bench.service.revoke_api_key(caller, key_id=key.key_id)).revoked_at_us == 77
+    revoked = await bench.service.revoke_api_key(caller, key_id=key.key_id)
+    assert revoked.revoked_at_us == bench.now_us
+    assert await bench.service.revoke_api_key(caller, key_id=key.key_id) == revoked
     error = await refusal(KeyAuthenticator(store=bench.store, wait_max_ms=0).caller(f"Bearer {secret}"))
     assert error.reason is Reason.API_KEY_INVALID
 
@@ -198,7 +224,12 @@ async def test_ranges_of_one_number_and_of_all_numbers_are_lawful(bench: Bench) 
         added = await bench.service.add_number_range(
             caller, seller_id="shop", kind=1, first_number=first, last_number=last
         )
-        assert (added.first_number, added.last_number, added.used, added.created_at_us) == (first, last, 0, 77)
+        assert (added.first_number, added.last_number, added.used, added.created_at_us) == (
+            first,
+            last,
+            0,
+            bench.now_us,
+        )
 
 
 async def test_listings_go_on_page_by_page(bench: Bench) -> None:

@@ -42,6 +42,9 @@ class MemoryDelivery:
     # --- endpoints ------------------------------------------------------------------------------------------------
     async def create_endpoint(self, endpoint: Endpoint) -> Endpoint:
         """Stores an endpoint; see the port."""
+        known = await self.endpoint(endpoint.endpoint_id)
+        if known is not None:
+            return known
         own = [item for item in self._endpoints.values() if item.seller_key == endpoint.seller_key]
         if len(own) >= ENDPOINTS_OF_SELLER_MAX:
             raise endpoints_exhausted(ENDPOINTS_OF_SELLER_MAX)
@@ -73,7 +76,8 @@ class MemoryDelivery:
     async def rotate(self, endpoint_key: int, secret: bytes, *, old_until_us: int) -> None:
         """Gives a new secret; see the port."""
         old = self._endpoints[endpoint_key].secret
-        self._change(endpoint_key, secret=secret, old_secret=old, old_secret_until_us=old_until_us)
+        if old != secret:
+            self._change(endpoint_key, secret=secret, old_secret=old, old_secret_until_us=old_until_us)
 
     # --- deliveries -----------------------------------------------------------------------------------------------
     async def deliver(self, endpoint: Endpoint, numbers: Sequence[str], *, now_us: int) -> None:

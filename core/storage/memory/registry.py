@@ -29,7 +29,10 @@ class MemoryRegistryStore:
 
     async def create_tenant(self, tenant: TenantRecord) -> TenantRecord:
         """Creates a tenant; see the port."""
-        if tenant.tenant_id in self._tenants:
+        known = self._tenants.get(tenant.tenant_id)
+        if known is not None:
+            if known == replace(tenant, tenant_key=known.tenant_key):
+                return known
             raise tenant_exists(tenant.tenant_id)
         created = replace(tenant, tenant_key=len(self._tenants) + 1)
         self._tenants[tenant.tenant_id] = created
@@ -69,7 +72,10 @@ class MemoryRegistryStore:
     async def create_seller(self, seller: SellerRecord) -> SellerRecord:
         """Registers a seller; see the port."""
         name = (seller.tenant_key, seller.seller_id)
-        if name in self._sellers:
+        known = self._sellers.get(name)
+        if known is not None:
+            if known == replace(seller, seller_key=known.seller_key):
+                return known
             raise seller_exists(seller.seller_id)
         created = self._sellers[name] = replace(seller, seller_key=len(self._sellers) + 1)
         return created
@@ -92,6 +98,8 @@ class MemoryRegistryStore:
     async def add_number_range(self, added: NumberRangeRecord) -> NumberRangeRecord:
         """Adds a range; see the port."""
         for other in self._ranges:
+            if other == replace(added, range_id=other.range_id, used=other.used):
+                return other
             if other.first_number <= added.last_number and added.first_number <= other.last_number:
                 raise range_overlaps()
         stored = replace(added, range_id=len(self._ranges) + 1, used=0)

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import pymysql
+
 from core.limits import ENDPOINTS_OF_SELLER_MAX
 from core.storage.delivery_port import (
     Attempt,
@@ -18,7 +20,7 @@ from core.storage.delivery_port import (
 )
 from core.storage.mysql import delivery_rows
 from core.storage.mysql.batch_feed import NOW_US
-from core.storage.mysql.pool import Primary, rows
+from core.storage.mysql.pool import DUPLICATE_KEY, Primary, rows
 
 _DELIVERIES: Final = (
     f"SELECT {delivery_rows.DELIVERY} FROM deliveries d JOIN delivery_endpoints e ON e.endpoint_key = d.endpoint_key"
@@ -34,33 +36,43 @@ class MySQLEndpointStore:
 
     async def create_endpoint(self, endpoint: Endpoint) -> Endpoint:
         """Stores an endpoint; see the port."""
-        await self._primary().write(
+        primary = self._primary()
+        sql = (
             "INSERT INTO delivery_endpoints (endpoint_id, seller_key, kind, target, every_invoice, state,"
             " state_reason, secret, old_secret, old_secret_until_us, created_at_us, since_us, formats)"
             " SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s FROM DUAL"
-            " WHERE (SELECT COUNT(*) FROM delivery_endpoints WHERE seller_key = %s) < %s",
-            (
-                endpoint.endpoint_id,
-                endpoint.seller_key,
-                int(endpoint.kind),
-                endpoint.target.encode(),
-                endpoint.every_invoice,
-                int(endpoint.state),
-                endpoint.state_reason.encode(),
-                endpoint.secret,
-                endpoint.old_secret,
-                endpoint.old_secret_until_us,
-                endpoint.created_at_us,
-                endpoint.created_at_us,
-                ",".join(endpoint.formats),
-                endpoint.seller_key,
-                ENDPOINTS_OF_SELLER_MAX,
-            ),
+            " WHERE (SELECT COUNT(*) FROM delivery_endpoints WHERE seller_key = %s) < %s"
         )
-        stored = await self.endpoint(endpoint.endpoint_id)
-        if stored is None:
+        values = (
+            endpoint.endpoint_id,
+            endpoint.seller_key,
+            int(endpoint.kind),
+            endpoint.target.encode(),
+            endpoint.every_invoice,
+            int(endpoint.state),
+            endpoint.state_reason.encode(),
+            endpoint.secret,
+            endpoint.old_secret,
+            endpoint.old_secret_until_us,
+            endpoint.created_at_us,
+            endpoint.created_at_us,
+            ",".join(endpoint.formats),
+            endpoint.seller_key,
+            ENDPOINTS_OF_SELLER_MAX,
+        )
+        try:
+            added = (await primary.write(sql, values)).rows
+        except pymysql.err.IntegrityError as error:
+            if error.args[0] != DUPLICATE_KEY:
+                raise
+            added = 0
+        sql = f"SELECT {delivery_rows.ENDPOINT} FROM delivery_endpoints e WHERE e.endpoint_id = %s"
+        found = await primary.rows(sql, (endpoint.endpoint_id,))
+        if not found:
             raise endpoints_exhausted(ENDPOINTS_OF_SELLER_MAX)
-        return stored
+        if not added:  # by an earlier try of the same call: the answer rests on it as on a commit (docs/adr/0029)
+            await primary.confirm()
+        return delivery_rows.endpoint(found[0])
 
     async def endpoint(self, endpoint_id: str) -> Endpoint | None:
         """Reads an endpoint; see the port."""
@@ -88,11 +100,14 @@ class MySQLEndpointStore:
 
     async def rotate(self, endpoint_key: int, secret: bytes, *, old_until_us: int) -> None:
         """Gives a new secret; see the port."""
-        await self._primary().write(  # assignments are made from left to right
+        primary = self._primary()
+        done = await primary.write(  # assignments are made from left to right
             "UPDATE delivery_endpoints SET old_secret = secret, old_secret_until_us = %s, secret = %s"
-            " WHERE endpoint_key = %s",
-            (old_until_us, secret, endpoint_key),
+            " WHERE endpoint_key = %s AND secret <> %s",
+            (old_until_us, secret, endpoint_key, secret),
         )
+        if not done.rows:  # an earlier try of the same call gave it, and a replica must have that (docs/adr/0029)
+            await primary.confirm()
 
     async def deliver(self, endpoint: Endpoint, numbers: Sequence[str], *, now_us: int) -> None:
         """Orders deliveries; see the port."""

@@ -32,23 +32,31 @@ class MySQLFormStore:
             *(int(form.made_by_buyer), form.state, form.red_number or None, form.created_at_us, form.expires_at_us),
         )
         sql = f"INSERT INTO red_confirmations ({FORM_COLUMNS}) VALUES ({','.join(['%s'] * len(values))})"
+        primary = self._primary()
         try:
-            await self._primary().write(sql, values)
+            await primary.write(sql, values)
         except pymysql.err.IntegrityError as error:
             if error.args[0] != DUPLICATE_KEY:
                 raise
         else:
             return form
-        known = await self.made(form.tenant_key, form.request_id)
+        known = await self._made(primary, form.tenant_key, form.request_id)
         if known is None:
             raise unavailable("a form collides and is not found")
         return known
 
     async def made(self, tenant_key: int, request_id: str) -> Form | None:
         """Reads a form by request id; see the port."""
+        return await self._made(self._primary(), tenant_key, request_id)
+
+    async def _made(self, primary: Primary, tenant_key: int, request_id: str) -> Form | None:
+        """Reads a form that a replica has received, too: a call is answered by it (docs/adr/0029)."""
         sql = f"SELECT {FORM_COLUMNS} FROM red_confirmations WHERE tenant_key = %s AND request_id = %s"
-        found = await self._primary().rows(sql, (tenant_key, request_id.encode()))
-        return form_from(found[0]) if found else None
+        found = await primary.rows(sql, (tenant_key, request_id.encode()))
+        if not found:
+            return None
+        await primary.confirm()
+        return form_from(found[0])
 
     async def get(self, confirmation_id: str) -> Form | None:
         """Reads a form; see the port."""
@@ -59,7 +67,11 @@ class MySQLFormStore:
     async def move(self, confirmation_id: str, *, state: int, to_state: int) -> bool:
         """Moves a form; see the port."""
         sql = "UPDATE red_confirmations SET state = %s WHERE confirmation_id = %s AND state = %s AND red_number IS NULL"
-        return bool((await self._primary().write(sql, (to_state, confirmation_id, state))).rows)
+        primary = self._primary()
+        if (await primary.write(sql, (to_state, confirmation_id, state))).rows:
+            return True
+        await primary.confirm()  # what was found instead may be answered with (docs/adr/0029)
+        return False
 
     async def list(self, wanted: FormFilter) -> list[Form]:
         """Lists forms; see the port."""

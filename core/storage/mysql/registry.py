@@ -52,9 +52,13 @@ class MySQLRegistryStore:
         """Creates a tenant; see the port."""
         sql = "INSERT INTO tenants (tenant_id, display_name, created_at_us) VALUES (%s, %s, %s)"
         tenant_key = await self._insert(sql, (tenant.tenant_id, tenant.display_name, tenant.created_at_us))
-        if tenant_key is None:
-            raise tenant_exists(tenant.tenant_id)
-        return replace(tenant, tenant_key=tenant_key)
+        if tenant_key is not None:
+            return replace(tenant, tenant_key=tenant_key)
+        found = await self._confirmed(f"SELECT {_TENANT} FROM tenants WHERE tenant_id = %s", (tenant.tenant_id,))
+        for known in (TenantRecord(*row) for row in found):
+            if known == replace(tenant, tenant_key=known.tenant_key):
+                return known
+        raise tenant_exists(tenant.tenant_id)
 
     async def tenant(self, tenant_id: str) -> TenantRecord | None:
         """Reads a tenant; see the port."""
@@ -74,9 +78,11 @@ class MySQLRegistryStore:
             " VALUES (%s, %s, %s, %s, %s, %s)"
         )
         scopes = " ".join(sorted(key.scopes))
-        await self._primary().write(
-            sql, (key.key_id, key.tenant_key, secret_sha256, scopes, key.display_name, key.created_at_us)
-        )
+        values = (key.key_id, key.tenant_key, secret_sha256, scopes, key.display_name, key.created_at_us)
+        if await self._insert(sql, values) is None:
+            same = "SELECT 1 FROM api_keys WHERE key_id = %s AND tenant_key = %s AND secret_sha256 = %s"
+            if not await self._confirmed(same, values[:3]):
+                raise RuntimeError(f"the random key id {key.key_id} is another key's")
 
     async def api_keys(self, tenant_key: int, *, after: str, items_max: int) -> list[ApiKeyRecord]:
         """Lists keys; see the port."""
@@ -122,9 +128,13 @@ class MySQLRegistryStore:
             *(party.address, party.phone, party.bank_name, party.bank_account, seller.created_at_us),
         )
         seller_key = await self._insert(sql, values)
-        if seller_key is None:
-            raise seller_exists(seller.seller_id)
-        return replace(seller, seller_key=seller_key)
+        if seller_key is not None:
+            return replace(seller, seller_key=seller_key)
+        sql = f"SELECT {_SELLER} FROM sellers WHERE tenant_key = %s AND seller_id = %s"
+        for known in map(_seller, await self._confirmed(sql, (seller.tenant_key, seller.seller_id))):
+            if known == replace(seller, seller_key=known.seller_key):
+                return known
+        raise seller_exists(seller.seller_id)
 
     async def sellers_by_id(self, sellers: Sequence[tuple[int, str]]) -> list[SellerRecord]:
         """Reads sellers by name; see the port."""
@@ -181,6 +191,16 @@ class MySQLRegistryStore:
         """Reads rows from the primary within the read timeout."""
         return await read(self._node(), sql, values)
 
+    async def _confirmed(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Reads what an earlier try of the same call may have stored, and has it received by a replica; 2 round trips.
+
+        The answer rests on it as on a commit of its own (docs/adr/0029).
+        """
+        primary = self._primary()
+        found = await read(primary.node, sql, values)
+        await primary.confirm()
+        return found
+
     def _node(self) -> Node:
         return self._primary().node
 
@@ -200,15 +220,15 @@ async def _insert_range(
     """Adds a range under the lock unless it overlaps.
 
     Ranges do not overlap one another, so only the one with the greatest first number not above ours can reach into
-    it: that is one row of the index by_number.
+    it: that is one row of the index by_number. It may be ours, of an earlier try of the same call.
     """
-    below = await rows(
-        connection,
-        "SELECT last_number FROM number_ranges WHERE first_number <= %s ORDER BY first_number DESC LIMIT 1",
-        (added.last_number,),
-    )
-    if below and below[0][0] >= added.first_number:
-        return None
+    sql = f"SELECT {_RANGE} FROM number_ranges WHERE first_number <= %s ORDER BY first_number DESC LIMIT 1"
+    for below in (NumberRangeRecord(*row) for row in await rows(connection, sql, (added.last_number,))):
+        if below == replace(added, range_id=below.range_id, used=below.used):
+            await primary.confirm_on(connection)
+            return below
+        if below.last_number >= added.first_number:
+            return None
     size = range_size(added.first_number, added.last_number)
     done = await primary.write_on(
         connection,
