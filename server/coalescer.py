@@ -40,8 +40,8 @@ class LaneMetrics(Protocol):
     def committed(self, lane: str, items: int, duration_s: float) -> None:
         """One commit of `items` invoices is done."""
 
-    def queued(self, lane: str, items: int) -> None:
-        """So many items are waiting or under way."""
+    def queue(self, lane: str, items: Callable[[], int]) -> None:
+        """A lane begins; `items` tells how many are waiting or under way."""
 
     def replayed(self, lane: str, items: int) -> None:
         """So many items were answered with what had been issued before."""
@@ -135,7 +135,8 @@ class Lane:
         self._beside = beside
         self._size_beside = CommitSize()
         self._crowds = crowds
-        self._admission = admission or Admission(lane=name)
+        self._admission = admission = admission or Admission(lane=name)
+        metrics.queue(name, lambda: admission.items)
         self._used_at_s = -USED_S
         self._overdue = Overdue(wait_max_s=wait_max_ms / 1_000)
         self._queue: FairQueue[_Group] = FairQueue(quantum=limits.TURN_ITEMS)
@@ -195,7 +196,6 @@ class Lane:
 
     async def _queued(self, group: _Group) -> list[Answer]:
         """Puts a group into the queue and waits for its answers."""
-        self._metrics.queued(self.name, self._admission.items)
         if not self._queue:
             self._arrived.release()  # one wakes a committer, which takes them all or wakes the next
         self._queue.push(group.tenant_key, group)
@@ -336,7 +336,6 @@ class Lane:
         took_s = loop.time() - began
         self._size_beside.learn(len(drafts), took_s)
         self._metrics.committed(self.name, len(drafts), took_s)
-        self._metrics.queued(self.name, self._admission.items)
         if fresh:
             tax_ids = self._seller_tax_ids(list({item.seller_key for item in fresh}))
             await self._cache.remember(fresh, tax_ids, answers=self._remembers)

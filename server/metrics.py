@@ -43,7 +43,6 @@ class ServerMetrics:
             registry=registry,
         )
         self._queued = Gauge("billow_queued_items", "Items waiting or under way by lane", ("lane",), registry=registry)
-        self._queued_in: dict[str, Gauge] = {}  # by lane: noted at every call
         refused = "Items refused before any work by lane and why: full, share, deadline, delay, lag"
         self._refused = Counter("billow_refused_items", refused, ("lane", "why"), registry=registry)
         dropped = "Items dropped before they were numbered, because nobody waited any more, by lane"
@@ -93,12 +92,9 @@ class ServerMetrics:
         self._commit_items.labels(lane).observe(items)
         self._commit_durations.labels(lane).observe(duration_s)
 
-    def queued(self, lane: str, items: int) -> None:
-        """So many items are waiting or under way."""
-        gauge = self._queued_in.get(lane)
-        if gauge is None:
-            gauge = self._queued_in[lane] = self._queued.labels(lane)
-        gauge.set(items)
+    def queue(self, lane: str, items: Callable[[], int]) -> None:
+        """A lane begins; `items` is asked when somebody looks."""
+        self._queued.labels(lane).set_function(items)
 
     def replayed(self, lane: str, items: int) -> None:
         """So many items were answered from memory."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import pytest
 
@@ -28,11 +28,13 @@ class Metrics:
     def __init__(self) -> None:
         self.commits: list[int] = []
         self.replays = 0
+        self.queued: Callable[[], int]
 
     def committed(self, lane: str, items: int, duration_s: float) -> None:
         self.commits.append(items)
 
-    def queued(self, lane: str, items: int) -> None: ...
+    def queue(self, lane: str, items: Callable[[], int]) -> None:
+        self.queued = items
 
     def replayed(self, lane: str, items: int) -> None:
         self.replays += items
@@ -182,8 +184,10 @@ async def test_what_gathers_behind_a_commit_is_committed_together(bench: Bench) 
     await settle()
     others = [asyncio.create_task(bench.lane.issue([draft(serial)])) for serial in range(1, 51)]
     await settle()
+    assert bench.metrics.queued() == 51
     bench.store.gate.set()
     answers = [issued((await task)[0]) for task in [first, *others]]
+    assert bench.metrics.queued() == 0
     assert bench.store.sizes == [1, 50]
     assert [int(answer.number) % 1_000 for answer in answers] == list(range(51))
     assert [answer.request_id for answer in answers] == [f"order-{serial}" for serial in range(51)]
