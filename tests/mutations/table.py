@@ -466,6 +466,14 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "P10",
+        "the edge repeats a few of the calls that a dead server had under way",
+        "envoy/billow.yaml",
+        "max_retries: 4096",
+        "max_retries: 16",
+        ("tests/integration/test_every_rpc.py",),
+    ),
+    Mutation(
+        "P10",
         "whoever creates something is refused though an earlier try of the same call did it",
         "core/storage/mysql/registry.py",
         "if known == replace(seller, seller_key=known.seller_key):",
