@@ -98,8 +98,11 @@ async def test_many_racing_for_the_last_of_it(subject: Subject) -> None:
         await subject.quotas.set(seller.seller_key, 21 * LINE_NET)
     stores = [subject.store, subject.another_store()]
 
+    # each task has invoices of 1, 2, 1, 2 lines for each seller: in whatever order the tasks come, the fourth one fills
+    # the quota with its first two
     async def run(store: IssuingStore, task: int) -> list[Answer]:
-        wanted = [sellers[(task + place) % 2].draft(f"{task}-{place}", lines=1 + place % 2) for place in range(8)]
+        places = [(seller, place) for place in range(4) for seller in sellers[:: 1 if task % 2 else -1]]
+        wanted = [seller.draft(f"{task}-{place}", lines=1 + place % 2) for seller, place in places]
         return await store.commit(wanted)
 
     done = await asyncio.gather(*(run(stores[task % 2], task) for task in range(10)))
