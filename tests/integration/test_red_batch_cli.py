@@ -104,7 +104,7 @@ async def test_a_run_killed_half_way_and_resumed_red_letters_everything_once(ben
     await until(lambda: results.exists() and results.stat().st_size > 10_000)
     process.kill()
     await process.communicate()
-    before = len(results.read_bytes().splitlines())
+    before = results.read_bytes().count(b"\n")  # the last line may be torn already
     assert 0 < before < COUNT
     with results.open("ab") as torn:
         torn.write(b'{"line":')  # as if the kill had come in the middle of a write
