@@ -17,6 +17,7 @@ from typing import Any
 import grpc
 import pytest
 
+from billow.types.v1 import invoice_pb2
 from stack import DATA_STORES, Stack, StackOptions, edge
 from tests.support.every_rpc import METHODS, REQUESTS, open_world
 from tests.support.platform import new_tenant, request_of
@@ -27,7 +28,8 @@ STREAMS = {name for name, method in METHODS.items() if method.client_streaming o
 FROZEN_S = 3.0
 ANSWERED_S = 20.0
 KILLS = 3
-UNDER_WAY = 600
+UNDER_WAY = 300
+REFUSED = {grpc.StatusCode.RESOURCE_EXHAUSTED}
 UNDER_WAY_S = 0.05
 _serials = itertools.count(1)
 
@@ -113,9 +115,12 @@ async def test_all_that_a_killed_server_had_under_way_is_repeated(two: Stack) ->
         await asyncio.sleep(UNDER_WAY_S)
         assert not all(call.done() for call in calls)
         await asyncio.to_thread(two.kill, "server-1")
-        issued = await asyncio.gather(*calls)
-    serials = sorted(int(item.number) for item in issued)
-    assert serials == list(range(serials[0], serials[0] + UNDER_WAY))
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+    # the server that is left may refuse what it would not finish in time (P9): that is told, and nothing else is
+    refused = [item for item in answers if isinstance(item, grpc.aio.AioRpcError) and item.code() in REFUSED]
+    serials = sorted(int(item.number) for item in answers if isinstance(item, invoice_pb2.IssuedInvoice))
+    assert len(serials) + len(refused) == UNDER_WAY, answers
+    assert serials == list(range(serials[0], serials[0] + len(serials)))
     await asyncio.to_thread(two.wait_healthy, "server-1")
 
 
