@@ -49,7 +49,10 @@ async def failed(
     during: Callable[[], object] = lambda: None,
     after: Callable[[], object] = lambda: None,
 ) -> dict[str, str]:
-    """Makes every call at once and returns what failed; a part is broken and mended before, during and after them."""
+    """Makes every call at once and returns what failed; a part is broken and mended before, during and after them.
+
+    A call that was not answered before `after` mended it has failed, whatever it says then.
+    """
     serial = next(_serials)
     async with grpc.aio.insecure_channel(f"{stack.envoy.host}:{stack.envoy.port}") as channel:
         world = await open_world(stack, channel, f"every-{serial}", serial * 20_000)
@@ -59,14 +62,14 @@ async def failed(
             calls = [asyncio.create_task(world.call(name, request)) for name, request in requests.items()]
             await asyncio.sleep(0)
             await asyncio.to_thread(during)
-            await asyncio.wait(calls, timeout=ANSWERED_S)
+            _, late = await asyncio.wait(calls, timeout=ANSWERED_S)
         finally:
             await asyncio.to_thread(after)
         answers = await asyncio.gather(*calls, return_exceptions=True)
     return {
         name: str(answer)
-        for name, answer in zip(requests, answers, strict=True)
-        if isinstance(answer, BaseException) or "UNAVAILABLE" in str(answer)
+        for name, call, answer in zip(requests, calls, answers, strict=True)
+        if call in late or isinstance(answer, BaseException) or "UNAVAILABLE" in str(answer)
     }
 
 
