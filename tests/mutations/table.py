@@ -362,6 +362,14 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "P9",
+        "small commits pass for a slow store",
+        "server/admission.py",
+        "item_s = took_s / (items + self._commit_items)",
+        "item_s = took_s / items",
+        ("tests/unit/test_admission.py",),
+    ),
+    Mutation(
+        "P9",
         "what nobody waits for any more gets a number",
         LANE,
         "if group.given_up(now_s):",
@@ -468,8 +476,16 @@ MUTATIONS: Final = (
         "P10",
         "the edge repeats a few of the calls that a dead server had under way",
         "envoy/billow.yaml",
-        "max_retries: 4096",
+        "max_retries: 16384",
         "max_retries: 16",
+        ("tests/integration/test_every_rpc.py",),
+    ),
+    Mutation(
+        "P10",
+        "calls fail at once while no server is well",
+        "envoy/billow.yaml",
+        "choice_count: 4}\n    common_lb_config:\n      healthy_panic_threshold: {value: 1}",
+        "choice_count: 4}\n    common_lb_config:\n      healthy_panic_threshold: {value: 0}",
         ("tests/integration/test_every_rpc.py",),
     ),
     Mutation(

@@ -22,15 +22,16 @@ from stack import Stack
 from tests.support.invoices import good_invoice, tax_id
 
 SCOPES = ("issue", "read", "verify", "registry")
+ADMIN_S = 120
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024  # of the tests' own channel: the server's limit is what is tested
 
 _serials = itertools.count(time.time_ns() // 1_000_000 % 10**9)
 
 
 def admin(stack: Stack, *arguments: str) -> dict[str, object]:
-    """Runs billow-admin on the stack and returns what it printed as JSON."""
+    """Runs billow-admin on the stack and returns what it printed as JSON; fails when it says no, as an audit may."""
     command = [sys.executable, "-m", "admin", *arguments, "--config", str(stack.config_path), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=ADMIN_S)
     assert done.returncode == 0, done.stdout + done.stderr
     result: dict[str, object] = json.loads(done.stdout)
     return result
