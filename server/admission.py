@@ -105,6 +105,8 @@ class Admission:
     """Counts what is in a lane, from its admission to its answer, and measures how fast it goes.
 
     `delay_ms`: the wait that, once it has stayed for `limits.DELAY_INTERVAL_MS`, makes newcomers be refused.
+    `commit_items`: a commit itself costs as much as so many items of it do. Without it, small commits would pass for a
+    slow store, and a burst that goes in one of them would be refused.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Admission:
         lane: str,
         items_max: int = limits.LANE_ITEMS_MAX,
         delay_ms: int = limits.BULK_DELAY_MS,
+        commit_items: int = 0,
         metrics: AdmissionMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
@@ -125,14 +128,19 @@ class Admission:
         self._draw = draw
         self._of_tenant: dict[int, int] = {}
         self._samples: deque[float] = deque(maxlen=SAMPLES)
-        self._item_s = 0.0  # the median of the samples; 0 while nothing is known
+        self._commit_items = commit_items
+        self._item_s = 0.0  # of an item beside its commit: the median of the samples; 0 while nothing is known
         self._moved_s = 0.0  # when the last items ended, or the first came into an empty lane
         self._stalled = False  # whether the last commit took as long as one does whose store was away
         self._delay = Standing(target_s=delay_ms / 1_000, interval_s=limits.DELAY_INTERVAL_MS / 1_000)
 
     def wait_s(self) -> float:
         """How long all that is admitted takes, by the measured rate; 0 while nothing is known."""
-        return self.items * self._item_s
+        return self._time_of(self.items)
+
+    def _time_of(self, items: int) -> float:
+        """How long so many items take, in one commit or in large ones."""
+        return (items + self._commit_items) * self._item_s if items else 0.0
 
     def admit(self, items: int, *, tenant_key: int, deadline_s: float | None) -> Place:
         """Takes room for items; `deadline_s` is the end of their caller's patience, on `clock`. No I/O.
@@ -169,7 +177,7 @@ class Admission:
         own = self._of_tenant.get(tenant_key, 0)
         tenants = len(self._of_tenant) + (not own)
         before = tenants * max(own + items, limits.TURN_ITEMS) + limits.COMMIT_ITEMS_MAX
-        return min(self.items, before) * self._item_s
+        return self._time_of(min(self.items, before))
 
     def _refusal(self, items: int, tenant_key: int, deadline_s: float | None, now_s: float, wait_s: float) -> str:
         """Why the items are not admitted, or nothing. `wait_s`: how long they would wait."""
@@ -209,7 +217,7 @@ class Admission:
         now_s = self.clock()
         took_s = now_s - self._moved_s
         stalled, self._stalled = self._stalled, took_s >= STALLED_S
-        item_s = took_s / items
+        item_s = took_s / (items + self._commit_items)
         if (stalled or not self._stalled) and (self.items >= items or item_s < self._item_s):
             self._samples.append(item_s)
             self._item_s = sorted(self._samples)[(len(self._samples) - 1) // 2]

@@ -169,12 +169,9 @@ async def _handlers(
         metrics=metrics,
         wait_max_ms=wait_max_ms,
     )
-    admissions = [
-        Admission(lane=lane, delay_ms=delay_ms, metrics=metrics)
-        for lane, delay_ms in (("interactive", limits.INTERACTIVE_DELAY_MS), ("bulk", limits.BULK_DELAY_MS))
-    ]
-    interactive = make_lane(name="interactive", admission=admissions[0])
-    bulk = make_lane(name="bulk", remembers=False, beside=interactive, crowds=False, admission=admissions[1])
+    of_singles, of_batches = _admissions(metrics)
+    interactive = make_lane(name="interactive", admission=of_singles)
+    bulk = make_lane(name="bulk", remembers=False, beside=interactive, crowds=False, admission=of_batches)
     for lane in (interactive, bulk):
         stack.push_async_callback(lane.close)
     entries_cache = RedisVerificationCache(link=link, settings=config.redis, metrics=metrics)
@@ -211,6 +208,19 @@ async def _handlers(
         *document_handlers(
             *(guard, config, stack, topology), reading=reading_service, checks=verification_service, objects=objects
         ),
+    )
+
+
+def _admissions(metrics: ServerMetrics) -> tuple[Admission, Admission]:
+    """The doors of the lane of single calls and of that of batches."""
+    return (
+        Admission(
+            lane="interactive",
+            delay_ms=limits.INTERACTIVE_DELAY_MS,
+            commit_items=limits.INTERACTIVE_COMMIT_ITEMS,
+            metrics=metrics,
+        ),
+        Admission(lane="bulk", delay_ms=limits.BULK_DELAY_MS, commit_items=limits.BULK_COMMIT_ITEMS, metrics=metrics),
     )
 
 

@@ -30,13 +30,14 @@ class Metrics:
 class Door:
     """An admission of 1,000 items with a wait of 2 s that may stay, and its clock."""
 
-    def __init__(self, items_max: int = 1_000) -> None:
+    def __init__(self, items_max: int = 1_000, commit_items: int = 0) -> None:
         self.now_s = 100.0
         self.metrics = Metrics()
         self.admission = Admission(
             lane="bulk",
             items_max=items_max,
             delay_ms=2_000,
+            commit_items=commit_items,
             metrics=self.metrics,
             clock=lambda: self.now_s,
             draw=lambda: 0.5,
@@ -185,6 +186,28 @@ def test_a_lane_that_is_worked_off_at_once_was_thought_too_slow() -> None:
         door.commit(door.admission.items, 0.005)
     door.admit(100)
     assert door.admission.wait_s() < 0.1
+
+
+def test_small_commits_are_no_slow_store() -> None:
+    door = Door(items_max=20_000, commit_items=limits.BULK_COMMIT_ITEMS)
+    door.admit(1)
+    for _ in range(10):  # one after the other, while another one waits: 10 ms each
+        door.admit(1)
+        door.commit(1, 0.010)
+    door.admit(1_000, MODEST, within_s=1.0)  # by items alone these would take 10 s
+    assert door.metrics.why == []
+    assert door.admission.wait_s() == pytest.approx(0.109, abs=0.001)
+
+
+def test_large_commits_tell_nearly_the_same_with_or_without_what_a_commit_costs() -> None:
+    waits = []
+    for commit_items in (0, limits.BULK_COMMIT_ITEMS):
+        door = Door(items_max=20_000, commit_items=commit_items)
+        door.admit(12_000)
+        door.commit(1_000, 0.1)
+        waits.append(door.admission.wait_s())
+    assert waits[0] == pytest.approx(1.1)
+    assert waits[0] * 0.9 < waits[1] < waits[0]
 
 
 def test_a_delay_that_stays_is_refused_and_one_that_passes_is_not() -> None:
