@@ -19,16 +19,15 @@ ACCESS = {"ImportInvoice": Access("book"), "ListImportedInvoices": Access("read"
 class ImportHandlers:
     """The methods of billow.collection.v1.ImportService."""
 
-    def __init__(self, *, imports: ImportService, wait_max_ms: int) -> None:
+    def __init__(self, *, imports: ImportService) -> None:
         self._imports = imports
-        self._wait_max_ms = wait_max_ms
 
     async def ImportInvoice(
         self, request: imports_pb2.ImportInvoiceRequest, call: Call
     ) -> imports_pb2.ImportInvoiceResponse:
         """Imports a document. Round trips: 1 cache, 4 primary, 2 replica, 3 objects."""
         check_document(request.content, request.file_name)
-        done = await self._imports.import_invoice(call.caller, request.content, wait_max_ms=self._wait_max_ms)
+        done = await self._imports.import_invoice(call.caller, request.content)
         response = imports_pb2.ImportInvoiceResponse(
             outcome=imports_pb2.ImportOutcome.ValueType(done.outcome),
             unreadable_reason=REASONS[done.refusal] if done.refusal else UNSET,
@@ -45,7 +44,7 @@ class ImportHandlers:
     ) -> imports_pb2.ListImportedInvoicesResponse:
         """Reads a page. Round trips: 1 primary."""
         found = await self._imports.list_imports(
-            call.caller, after=request.after_import_id, page_size=request.page_size, wait_max_ms=self._wait_max_ms
+            call.caller, after=request.after_import_id, page_size=request.page_size
         )
         return imports_pb2.ListImportedInvoicesResponse(
             imported_invoices=map(imported, found),

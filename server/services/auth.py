@@ -24,7 +24,7 @@ from core import limits
 from core.domain.errors import BillowError, Reason
 from core.storage.registry_port import ApiKeyRecord, RegistryStore
 from server.services.gather import Gather
-from server.services.patience import patiently
+from server.services.patience import Patience
 
 SCHEME: Final = "Bearer "
 SECRET_PREFIX: Final = "bk_"  # noqa: S105 (not a secret: what secrets begin with)
@@ -80,7 +80,7 @@ class KeyAuthenticator:
         keys_max: int = limits.API_KEYS_CACHED_MAX,
     ) -> None:
         self._store = store
-        self._wait_max_ms = wait_max_ms
+        self._patiently = Patience(wait_max_ms=wait_max_ms)
         self._clock = clock
         self._keys_max = keys_max
         self._known: dict[bytes, _Known] = {}
@@ -111,7 +111,7 @@ class KeyAuthenticator:
         if form is None:
             raise BillowError(Reason.API_KEY_INVALID, 'the header must be "authorization: Bearer bk_…"')
         digest = secret_sha256(form[1])
-        found = await patiently(lambda: self._reads.get(digest), wait_max_ms=self._wait_max_ms)
+        found = await self._patiently(lambda: self._reads.get(digest))
         if found is None:
             raise BillowError(Reason.API_KEY_INVALID, "the API key is unknown or revoked")
         return found.caller

@@ -13,7 +13,7 @@ from core.storage.collection_port import Received, ReceivedStore
 from core.storage.entry_port import TaxIdStore, tax_id_not_proven
 from server.services import paging
 from server.services.auth import Caller
-from server.services.patience import patiently
+from server.services.patience import Patience
 from server.services.registry_rules import refuse
 from server.services.tax_ids import tax_id_faults
 
@@ -42,7 +42,7 @@ class CollectionService:
         self._store = store
         self._tax_ids = tax_ids
         self._draining = draining
-        self._wait_max_ms = wait_max_ms
+        self._patiently = Patience(wait_max_ms=wait_max_ms)
         self._look_ms = look_ms
         self._subscriptions_max = subscriptions_max
         self._subscriptions = 0
@@ -54,9 +54,7 @@ class CollectionService:
         """
         _check(buyer_tax_id, after)
         items_max = paging.size_of(page_size)
-        return await patiently(
-            lambda: self._next(caller, buyer_tax_id, after, items_max), wait_max_ms=self._wait_max_ms
-        )
+        return await self._patiently(lambda: self._next(caller, buyer_tax_id, after, items_max))
 
     async def subscribe(self, caller: Caller, *, buyer_tax_id: str, after: int) -> AsyncGenerator[list[Received], None]:
         """Yields the invoices after a position and each new one as it comes; an empty list is a sign of life.

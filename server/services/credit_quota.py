@@ -6,7 +6,7 @@ from core import limits
 from core.domain.errors import Violation
 from core.storage.quota_port import CreditQuota, QuotaStore
 from server.services.auth import Caller
-from server.services.patience import patiently
+from server.services.patience import Patience
 from server.services.registry_rules import RegistryRule, id_faults, refuse
 from server.services.sellers import SellerDirectory
 
@@ -20,24 +20,24 @@ class CreditQuotaService:
     def __init__(self, *, store: QuotaStore, sellers: SellerDirectory, wait_max_ms: int) -> None:
         self._store = store
         self._sellers = sellers
-        self._wait_max_ms = wait_max_ms
+        self._patiently = Patience(wait_max_ms=wait_max_ms)
 
     async def set(self, caller: Caller, *, seller_id: str, quota_minor: int | None) -> CreditQuota:
         """Sets a quota, in force everywhere at once; about 12 round trips."""
         refuse(id_faults(seller_id, "seller_id") + quota_faults(quota_minor))
         seller = await self._sellers.one(caller.tenant_key, seller_id)
         amount = quota_minor or 0  # None was refused above
-        return await patiently(lambda: self._store.set(seller.seller_key, amount), wait_max_ms=self._wait_max_ms)
+        return await self._patiently(lambda: self._store.set(seller.seller_key, amount))
 
     async def clear(self, caller: Caller, *, seller_id: str) -> CreditQuota:
         """Takes a quota away; about 9 round trips."""
         seller = await self._sellers.one(caller.tenant_key, seller_id)
-        return await patiently(lambda: self._store.clear(seller.seller_key), wait_max_ms=self._wait_max_ms)
+        return await self._patiently(lambda: self._store.clear(seller.seller_key))
 
     async def get(self, caller: Caller, *, seller_id: str) -> CreditQuota:
         """Reads a quota; 1 round trip, and 1 for a seller not seen lately."""
         seller = await self._sellers.one(caller.tenant_key, seller_id)
-        return await patiently(lambda: self._store.get(seller.seller_key), wait_max_ms=self._wait_max_ms)
+        return await self._patiently(lambda: self._store.get(seller.seller_key))
 
 
 def quota_faults(quota_minor: int | None) -> list[Violation]:

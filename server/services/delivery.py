@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -30,7 +30,7 @@ from core.storage.ports import InvoiceReader
 from server.services import paging
 from server.services.auth import Caller
 from server.services.paging import Page
-from server.services.patience import patiently
+from server.services.patience import Patience
 from server.services.registry_rules import NUMBER_FORM, refuse
 from server.services.sellers import SellerDirectory
 
@@ -80,12 +80,8 @@ class DeliveryService:
         self._sellers = sellers
         self._targets = targets
         self._now_us = now_us
-        self._wait_max_ms = wait_max_ms
+        self._patiently = Patience(wait_max_ms=wait_max_ms)
         self._random_bytes = random_bytes
-
-    async def _waiting(self, call: Callable[[], Awaitable[Result]]) -> Result:
-        """Makes a repeatable call, waiting for the store to come back."""
-        return await patiently(call, wait_max_ms=self._wait_max_ms)
 
     # --- endpoints ------------------------------------------------------------------------------------------------
     async def create_endpoint(
@@ -120,7 +116,7 @@ class DeliveryService:
             created_at_us=self._now_us(),
             formats=tuple(formats),
         )
-        return await self._waiting(lambda: self._store.create_endpoint(endpoint)), seller.seller_id
+        return await self._patiently(lambda: self._store.create_endpoint(endpoint)), seller.seller_id
 
     def _target_faults(self, kind: int, target: str) -> list[Violation]:
         """Checks kind and target."""
@@ -149,7 +145,7 @@ class DeliveryService:
         seller = await self._sellers.one(caller.tenant_key, seller_id)
         listing = ("endpoints", seller.seller_key)
         after = paging.decode(listing, page_token)
-        found = await self._waiting(
+        found = await self._patiently(
             lambda: self._store.endpoints(seller.seller_key, after=after, items_max=items_max + 1)
         )
         return paging.page_of(found, items_max, listing, lambda endpoint: endpoint.endpoint_id)
@@ -166,7 +162,7 @@ class DeliveryService:
         self, caller: Caller, endpoint_id: str, state: EndpointState, reason: str
     ) -> tuple[Endpoint, str]:
         endpoint, _ = await self._endpoint(caller, endpoint_id)
-        await self._waiting(lambda: self._store.set_state(endpoint.endpoint_key, state, reason))
+        await self._patiently(lambda: self._store.set_state(endpoint.endpoint_key, state, reason))
         return await self._endpoint(caller, endpoint_id)
 
     async def rotate_secret(self, caller: Caller, endpoint_id: str) -> tuple[Endpoint, str]:
@@ -175,14 +171,14 @@ class DeliveryService:
         _require_kind(endpoint, EndpointKind.WEBHOOK)
         until_us = self._now_us() + ROTATION_MS * 1_000
         secret = self._random_bytes(SECRET_BYTES)
-        await self._waiting(lambda: self._store.rotate(endpoint.endpoint_key, secret, old_until_us=until_us))
+        await self._patiently(lambda: self._store.rotate(endpoint.endpoint_key, secret, old_until_us=until_us))
         return await self._endpoint(caller, endpoint_id)
 
     async def _endpoint(self, caller: Caller, endpoint_id: str) -> tuple[Endpoint, str]:
         """Reads the caller's endpoint and its seller's id; raises ENDPOINT_NOT_FOUND. 1 round trip."""
         found = None
         if ENDPOINT_ID_FORM.fullmatch(endpoint_id):
-            found = await self._waiting(lambda: self._store.endpoint(endpoint_id))
+            found = await self._patiently(lambda: self._store.endpoint(endpoint_id))
         if found is not None:
             seller = (await self._sellers.by_key((found.seller_key,))).get(found.seller_key)
             if seller is not None and seller.tenant_key == caller.tenant_key:
@@ -194,14 +190,14 @@ class DeliveryService:
         """Orders a delivery; raises ENDPOINT_NOT_FOUND, INVOICE_NOT_FOUND. 4 round trips."""
         refuse(_number_faults(number))
         endpoint, _ = await self._endpoint(caller, endpoint_id)
-        row = (await self._waiting(lambda: self._invoices.by_number((number,)))).get(number)
+        row = (await self._patiently(lambda: self._invoices.by_number((number,)))).get(number)
         if row is None or row.issued.seller_key != endpoint.seller_key:
             words = f"there is no invoice {number} of this endpoint's seller"
             raise BillowError(Reason.INVOICE_NOT_FOUND, words, metadata={"number": number})
         now_us = self._now_us()
-        await self._waiting(lambda: self._store.deliver(endpoint, (number,), now_us=now_us))
+        await self._patiently(lambda: self._store.deliver(endpoint, (number,), now_us=now_us))
         wanted = DeliveryFilter(seller_key=endpoint.seller_key, number=number, endpoint_id=endpoint_id, items_max=1)
-        return (await self._waiting(lambda: self._store.deliveries(wanted)))[0]
+        return (await self._patiently(lambda: self._store.deliveries(wanted)))[0]
 
     async def list_deliveries(
         self,
@@ -235,19 +231,19 @@ class DeliveryService:
             after=int(paging.decode(listing, page_token) or 0),
             items_max=items_max + 1,
         )
-        found = await self._waiting(lambda: self._store.deliveries(wanted))
+        found = await self._patiently(lambda: self._store.deliveries(wanted))
         return paging.page_of(found, items_max, listing, lambda delivery: str(delivery.delivery_id))
 
     async def get_delivery(self, caller: Caller, delivery_id: str) -> tuple[Delivery, list[Attempt]]:
         """Reads a delivery with its attempts; raises DELIVERY_NOT_FOUND. 2 round trips."""
         delivery = await self._delivery(caller, delivery_id)
-        return delivery, await self._waiting(lambda: self._store.attempts(delivery.delivery_id))
+        return delivery, await self._patiently(lambda: self._store.attempts(delivery.delivery_id))
 
     async def redeliver(self, caller: Caller, delivery_id: str) -> Delivery:
         """Delivers again; raises DELIVERY_NOT_FOUND. 3 round trips."""
         delivery = await self._delivery(caller, delivery_id)
         now_us = self._now_us()
-        await self._waiting(lambda: self._store.redeliver(delivery.delivery_id, now_us=now_us))
+        await self._patiently(lambda: self._store.redeliver(delivery.delivery_id, now_us=now_us))
         return await self._delivery(caller, delivery_id)
 
     async def _delivery(self, caller: Caller, delivery_id: str) -> Delivery:
@@ -255,7 +251,7 @@ class DeliveryService:
         form = DELIVERY_ID_FORM.fullmatch(delivery_id)
         found = None
         if form is not None:
-            found = await self._waiting(lambda: self._store.delivery(int(form[1])))
+            found = await self._patiently(lambda: self._store.delivery(int(form[1])))
         if found is not None:
             seller = (await self._sellers.by_key((found.seller_key,))).get(found.seller_key)
             if seller is not None and seller.tenant_key == caller.tenant_key:
@@ -276,7 +272,7 @@ class DeliveryService:
         endpoint, _ = await self._endpoint(caller, endpoint_id)
         _require_kind(endpoint, EndpointKind.PULL)
         owner = f"pull-{caller.key_id}"
-        return await self._waiting(
+        return await self._patiently(
             lambda: self._queue.claim(endpoint.endpoint_key, owner=owner, items_max=max_items, lease_ms=lease_ms)
         )
 
@@ -294,7 +290,7 @@ class DeliveryService:
         _require_kind(endpoint, EndpointKind.PULL)
         ids = sorted({int(form[1]) for form in forms if form})
         now_us = self._now_us()
-        return await self._waiting(lambda: self._store.acknowledge(endpoint.endpoint_key, ids, now_us=now_us))
+        return await self._patiently(lambda: self._store.acknowledge(endpoint.endpoint_key, ids, now_us=now_us))
 
 
 def _require_kind(endpoint: Endpoint, kind: EndpointKind) -> None:

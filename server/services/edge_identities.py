@@ -13,7 +13,7 @@ from core import limits
 from core.domain.errors import BillowError, Reason
 from core.storage.registry_port import SCOPES, RegistryStore
 from server.services.auth import Caller
-from server.services.patience import patiently
+from server.services.patience import Patience
 from server.services.registry_rules import ID_FORM
 
 SCOPES_OF_TOKENS: Final = frozenset(SCOPES) - {"platform"}  # what an operator may is for keys, which can be revoked
@@ -26,7 +26,7 @@ class EdgeIdentities:
     def __init__(self, *, store: RegistryStore, secret: str, wait_max_ms: int) -> None:
         self._store = store
         self._secret = secret.encode()
-        self._wait_max_ms = wait_max_ms
+        self._patiently = Patience(wait_max_ms=wait_max_ms)
         self._tenants: dict[str, int] = {}
 
     async def caller(self, *, secret: str, tenant_id: str, scopes: str) -> Caller:
@@ -42,7 +42,7 @@ class EdgeIdentities:
 
     async def _find(self, tenant_id: str) -> int:
         fits = ID_FORM.fullmatch(tenant_id)
-        found = await patiently(lambda: self._store.tenant(tenant_id), wait_max_ms=self._wait_max_ms) if fits else None
+        found = await self._patiently(lambda: self._store.tenant(tenant_id)) if fits else None
         if found is None:
             raise BillowError(Reason.API_KEY_INVALID, "the token names no tenant that is known here")
         if len(self._tenants) >= limits.API_KEYS_CACHED_MAX:

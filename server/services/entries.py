@@ -8,7 +8,7 @@ from core.domain.entry import Change, Entry, absent, invoice_not_found, name_fau
 from core.domain.errors import BillowError
 from core.storage.entry_port import EntryStore
 from server.services.auth import Caller
-from server.services.patience import patiently
+from server.services.patience import Patience
 from server.services.registry_rules import refuse
 
 
@@ -22,12 +22,12 @@ class EntryService:
 
     def __init__(self, *, store: EntryStore, wait_max_ms: int) -> None:
         self._store = store
-        self._wait_max_ms = wait_max_ms
+        self._patiently = Patience(wait_max_ms=wait_max_ms)
 
     async def change(self, caller: Caller, wanted: Sequence[Change | BillowError]) -> list[Entry | BillowError]:
         """Makes the changes that broke no rule and answers each, in order; round trips as EntryStore.change."""
         good = [item for item in wanted if isinstance(item, Change)]
-        made = await patiently(lambda: self._store.change(caller.tenant_key, good), wait_max_ms=self._wait_max_ms)
+        made = await self._patiently(lambda: self._store.change(caller.tenant_key, good))
         answers = iter(made)
         return [next(answers) if isinstance(item, Change) else item for item in wanted]
 
@@ -39,9 +39,7 @@ class EntryService:
         broken = name_faults(number, code)
         if broken:
             refuse(broken)
-        history = await patiently(
-            lambda: self._store.history(caller.tenant_key, number, code), wait_max_ms=self._wait_max_ms
-        )
+        history = await self._patiently(lambda: self._store.history(caller.tenant_key, number, code))
         if history is None:
             raise invoice_not_found(number)
         return history[-1] if history else absent(number, code), history

@@ -17,7 +17,7 @@ from core.storage.ports import ObjectStore
 from server.services import paging
 from server.services.auth import Caller
 from server.services.inspection import Inspection, Verdict
-from server.services.patience import patiently
+from server.services.patience import Patience
 from server.services.registry_rules import refuse
 
 PREFIX: Final = "imports"
@@ -111,6 +111,7 @@ class ImportService:
         objects: ObjectStore,
         retention_days: int,
         now_us: Callable[[], int],
+        wait_max_ms: int,
     ) -> None:
         self._reader = reader
         self._inspector = inspector
@@ -119,8 +120,9 @@ class ImportService:
         self._objects = objects
         self._retention_us = retention_days * DAY_US
         self._now_us = now_us
+        self._patiently = Patience(wait_max_ms=wait_max_ms)
 
-    async def import_invoice(self, caller: Caller, content: bytes, *, wait_max_ms: int) -> ImportResult:
+    async def import_invoice(self, caller: Caller, content: bytes) -> ImportResult:
         """Imports a document; the same bytes again get the first import.
 
         Raises OVERLOADED, STORAGE_UNAVAILABLE. Round trips: those of InspectionService.inspect, 2 to the primary, and
@@ -141,17 +143,15 @@ class ImportService:
             words = "its own figures or digits cannot be right"
             return ImportResult(outcome=Outcome.RULES_BROKEN, faults=faults, detail=words)
         tenant_key, buyer = caller.tenant_key, facts.buyer_tax_id
-        if not await patiently(lambda: self._tax_ids.is_proven(tenant_key, buyer), wait_max_ms=wait_max_ms):
+        if not await self._patiently(lambda: self._tax_ids.is_proven(tenant_key, buyer)):
             words = "the tenant has not proved the buyer's taxpayer id"
             return ImportResult(outcome=Outcome.BUYER_NOT_PROVEN, detail=words)
         wanted = self._import(caller, inspection, facts, content)
-        found = await patiently(
-            lambda: self._store.find(tenant_key, wanted.code, wanted.number), wait_max_ms=wait_max_ms
-        )
+        found = await self._patiently(lambda: self._store.find(tenant_key, wanted.code, wanted.number))
         if found is None:
             retain_until_us = wanted.imported_at_us + self._retention_us
             await self._objects.put(wanted.object_key, content, retain_until_us=retain_until_us)
-            kept, added = await patiently(lambda: self._store.add(wanted), wait_max_ms=wait_max_ms)
+            kept, added = await self._patiently(lambda: self._store.add(wanted))
             if added:
                 return ImportResult(outcome=Outcome.IMPORTED, imported=kept)
             found = kept
@@ -160,14 +160,12 @@ class ImportService:
         words = "another document of this invoice was imported before"
         return ImportResult(outcome=Outcome.CONFLICT, imported=found, detail=words)
 
-    async def list_imports(self, caller: Caller, *, after: int, page_size: int, wait_max_ms: int) -> list[Import]:
+    async def list_imports(self, caller: Caller, *, after: int, page_size: int) -> list[Import]:
         """Lists imports after an id; 1 round trip. Raises INVALID_REQUEST."""
         if not 0 <= after <= ID_MAX:
             refuse([Violation("after_import_id", "POSITION", "must not be negative")])
         items_max = paging.size_of(page_size)
-        return await patiently(
-            lambda: self._store.imports(caller.tenant_key, after=after, items_max=items_max), wait_max_ms=wait_max_ms
-        )
+        return await self._patiently(lambda: self._store.imports(caller.tenant_key, after=after, items_max=items_max))
 
     def _import(self, caller: Caller, inspection: Inspection, facts: DocumentFacts, content: bytes) -> Import:
         """The import as it is to be stored."""

@@ -17,7 +17,7 @@ from core.storage.ports import InvoiceReader, InvoiceRow, Issued, ListFilter, Ob
 from server.services import paging
 from server.services.auth import Caller
 from server.services.paging import Page
-from server.services.patience import patiently
+from server.services.patience import Patience
 from server.services.registry_rules import refuse
 from server.services.sellers import SellerDirectory
 
@@ -103,13 +103,11 @@ class ReadingService:
         self._bodies = Bodies(
             batch=lambda batch_id: self._either(lambda reader: reader.batch(batch_id)),
             segment=lambda segment_id: self._either(lambda reader: reader.segment(segment_id)),
-            archived=lambda segment, place: patiently(
-                lambda: _archived(segments, segment, place), wait_max_ms=wait_max_ms
-            ),
+            archived=lambda segment, place: self._patiently(lambda: _archived(segments, segment, place)),
         )
         self._sellers = sellers
         self._now_us = now_us
-        self._wait_max_ms = wait_max_ms
+        self._patiently = Patience(wait_max_ms=wait_max_ms)
 
     async def get_invoice(self, caller: Caller, number: str) -> InvoiceWithBody:
         """Reads one invoice with its body, checked against its digest.
@@ -202,7 +200,7 @@ class ReadingService:
         except BillowError as error:
             if error.reason is not Reason.STORAGE_UNAVAILABLE:
                 raise
-        return await patiently(lambda: self._primary.list(query), wait_max_ms=self._wait_max_ms)
+        return await self._patiently(lambda: self._primary.list(query))
 
     async def _either(self, find: Callable[[InvoiceReader], Awaitable[Found | None]]) -> Found | None:
         """Finds something on a replica, else on the primary, whose word counts."""
@@ -213,7 +211,7 @@ class ReadingService:
         except BillowError as error:
             if error.reason is not Reason.STORAGE_UNAVAILABLE:
                 raise
-        return await patiently(lambda: find(self._primary), wait_max_ms=self._wait_max_ms)
+        return await self._patiently(lambda: find(self._primary))
 
     async def read_body(self, row: InvoiceRow) -> bytes:
         """Reads the body from its block, or from its segment when it has been archived, and checks its digest.

@@ -8,7 +8,7 @@ from core.domain.entry import Entry, absent
 from core.storage.entry_port import EntryStore, TaxIdStore
 from core.storage.ports import InvoiceRow
 from server.services.auth import Caller
-from server.services.patience import patiently
+from server.services.patience import Patience
 from server.services.reading import ReadingService, invoice_not_found, require_number
 
 
@@ -27,7 +27,7 @@ class ReceivedInvoiceService:
     def __init__(self, *, reading: ReadingService, entries: EntryStore, wait_max_ms: int) -> None:
         self._reading = reading
         self._entries = entries
-        self._wait_max_ms = wait_max_ms
+        self._patiently = Patience(wait_max_ms=wait_max_ms)
 
     async def get(self, caller: Caller, number: str) -> ReceivedInvoice:
         """Reads one received invoice.
@@ -36,9 +36,7 @@ class ReceivedInvoiceService:
         trips to the primary, which answers for the proof, and those of ReadingService.get_invoice.
         """
         require_number(number)
-        history = await patiently(
-            lambda: self._entries.history(caller.tenant_key, number, imported=False), wait_max_ms=self._wait_max_ms
-        )
+        history = await self._patiently(lambda: self._entries.history(caller.tenant_key, number, imported=False))
         if history is None:
             raise invoice_not_found(number)
         found = await self._reading.invoice_of_any(number)
@@ -55,7 +53,7 @@ class EitherSide:
     def __init__(self, *, reading: ReadingService, tax_ids: TaxIdStore, wait_max_ms: int) -> None:
         self._reading = reading
         self._tax_ids = tax_ids
-        self._wait_max_ms = wait_max_ms
+        self._patiently = Patience(wait_max_ms=wait_max_ms)
 
     async def find_invoice(self, caller: Caller, number: str) -> tuple[InvoiceRow, str]:
         """Finds an invoice of the caller's tenant, or to a taxpayer id it has proved; returns it with its seller's id.
@@ -80,4 +78,4 @@ class EitherSide:
 
     async def _is_proven(self, tenant_key: int, tax_id: str) -> bool:
         """Asks the primary: a proof that was taken away counts no more at once."""
-        return await patiently(lambda: self._tax_ids.is_proven(tenant_key, tax_id), wait_max_ms=self._wait_max_ms)
+        return await self._patiently(lambda: self._tax_ids.is_proven(tenant_key, tax_id))

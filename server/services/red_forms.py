@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -16,7 +16,7 @@ from core.storage.red_letter_port import WAITING, Form, FormFilter, FormState, F
 from server.services import paging
 from server.services.auth import Caller
 from server.services.paging import Page
-from server.services.patience import patiently
+from server.services.patience import Patience
 from server.services.reading import ReadingService, invoice_not_found
 from server.services.red_letter import Blue
 from server.services.registry_rules import refuse
@@ -93,15 +93,11 @@ class RedFormService:
         self._sellers = sellers
         self._tax_ids = tax_ids
         self._now_us = now_us
-        self._wait_max_ms = wait_max_ms
-
-    async def _waiting(self, call: Callable[[], Awaitable[Result]]) -> Result:
-        """Makes a repeatable call, waiting for the store to come back."""
-        return await patiently(call, wait_max_ms=self._wait_max_ms)
+        self._patiently = Patience(wait_max_ms=wait_max_ms)
 
     async def _is_proven(self, caller: Caller, tax_id: str) -> bool:
         """Tells whether the tax id is proven to be the caller's. 1 round trip."""
-        return await self._waiting(lambda: self._tax_ids.is_proven(caller.tenant_key, tax_id))
+        return await self._patiently(lambda: self._tax_ids.is_proven(caller.tenant_key, tax_id))
 
     async def blue(self, caller: Caller, number: str, *, as_buyer: bool) -> Blue:
         """Reads the invoice a form is to be about, as the side the caller is; raises INVOICE_NOT_FOUND (P8)."""
@@ -123,7 +119,7 @@ class RedFormService:
         number = blue.issued.number
         if wanted.as_buyer:
             state = FormState.WAITING_FOR_SELLER
-        elif await self._waiting(lambda: self._reds.booked(number)):
+        elif await self._patiently(lambda: self._reds.booked(number)):
             state = FormState.WAITING_FOR_BUYER
         else:
             state = FormState.NOT_NEEDED
@@ -145,12 +141,12 @@ class RedFormService:
             created_at_us=now_us,
             expires_at_us=now_us + ANSWER_WITHIN_US,
         )
-        kept = await self._waiting(lambda: self._store.create(form))
+        kept = await self._patiently(lambda: self._store.create(form))
         return self._repeated(kept, wanted.request_sha256)
 
     async def made(self, caller: Caller, request_id: str, request_sha256: bytes) -> Form | None:
         """Finds the form of a request id, made before; raises REQUEST_ID_REUSED. 1 round trip, or 2."""
-        form = await self._waiting(lambda: self._store.made(caller.tenant_key, request_id))
+        form = await self._patiently(lambda: self._store.made(caller.tenant_key, request_id))
         return None if form is None else self._repeated(form, request_sha256)
 
     def _repeated(self, form: Form, request_sha256: bytes) -> Form:
@@ -201,7 +197,7 @@ class RedFormService:
             after=(int(at_us), last) if at_us else None,
             items_max=items_max + 1,
         )
-        found = await self._waiting(lambda: self._store.list(query))
+        found = await self._patiently(lambda: self._store.list(query))
         seen = [self._seen_now(form) for form in found]
         return paging.page_of(seen, items_max, listing, lambda form: f"{form.created_at_us}:{form.confirmation_id}")
 
@@ -215,7 +211,7 @@ class RedFormService:
         by_buyer, to_state = moves.get(state, (None, state))
         if by_buyer is None or by_buyer not in sides:
             raise not_usable(confirmation_id, form.state, f"is {state.name}, which is not for the caller to change so")
-        has_moved = await self._waiting(
+        has_moved = await self._patiently(
             lambda: self._store.move(confirmation_id, state=form.state, to_state=int(to_state))
         )
         moved = await self.get(caller, confirmation_id)
@@ -227,7 +223,7 @@ class RedFormService:
         """Reads a form with the sides the caller is: True the buyer's, False the seller's."""
         form = None
         if ID_FORM.fullmatch(confirmation_id):
-            form = await self._waiting(lambda: self._store.get(confirmation_id))
+            form = await self._patiently(lambda: self._store.get(confirmation_id))
         sides: set[bool] = set()
         if form is not None:
             seller = (await self._sellers.by_key((form.seller_key,))).get(form.seller_key)

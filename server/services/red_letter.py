@@ -14,7 +14,7 @@ from core.domain.red_letter import Sums
 from core.storage.ports import Answer, InvoiceReader, IssueCache, Issued, SellerRecord, VerificationCache
 from core.storage.red_letter_port import RedDraft, RedStore
 from server.services.auth import Caller
-from server.services.patience import patiently
+from server.services.patience import Patience
 from server.services.reading import ReadingService
 from server.services.sellers import SellerDirectory
 
@@ -59,7 +59,8 @@ class RedLetterService:
         self._primary = primary
         self._issue_cache = issue_cache
         self._entries = entries
-        self._wait_max_ms = wait_max_ms
+        self._patiently = Patience(wait_max_ms=wait_max_ms)
+        self._wait_max_s = wait_max_ms / 1_000
         self._tasks: set[asyncio.Task[Any]] = set()
         self._under_way = 0
 
@@ -82,7 +83,7 @@ class RedLetterService:
 
     async def taken(self, number: str) -> Sums:
         """Reads what the reds of an invoice took so far; 1 round trip."""
-        return await patiently(lambda: self._store.taken(number), wait_max_ms=self._wait_max_ms)
+        return await self._patiently(lambda: self._store.taken(number))
 
     async def issue(self, drafts: Sequence[RedDraft | BillowError]) -> list[Answer]:
         """Issues the good ones of some drafts and answers each, in order.
@@ -96,7 +97,7 @@ class RedLetterService:
             raise BillowError(Reason.OVERLOADED, words, retry_delay_ms=OVERLOAD_RETRY_MS)
         self._under_way += len(good)
         task = self._own(self._see_through(good))
-        async with asyncio.timeout(self._wait_max_ms / 1_000):
+        async with asyncio.timeout(self._wait_max_s):
             answers = iter(await asyncio.shield(task))
         return [next(answers) if isinstance(draft, RedDraft) else draft for draft in drafts]
 
@@ -145,7 +146,7 @@ class RedLetterService:
         if not issued:
             return
         numbers = sorted({blue_of[item.seller_key, item.request_id] for item in issued})
-        found = await patiently(lambda: self._primary.verification_entries(numbers), wait_max_ms=self._wait_max_ms)
+        found = await self._patiently(lambda: self._primary.verification_entries(numbers))
         await self._entries.replace(list(found.values()))
         tax_ids = self._sellers.tax_ids({item.seller_key for item in issued})
         await self._issue_cache.remember(issued, tax_ids, answers=False)  # the store is asked for those

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from core.domain.errors import BillowError, Reason
@@ -16,7 +16,7 @@ from core.storage.registry_port import ApiKeyRecord, NumberRangeRecord, Registry
 from server.services import paging
 from server.services.auth import SECRET_PREFIX, Caller, scope_missing, secret_sha256
 from server.services.paging import Page
-from server.services.patience import patiently
+from server.services.patience import Patience
 from server.services.registry_rules import (
     KEY_ID_FORM,
     display_name_faults,
@@ -55,26 +55,22 @@ class RegistryService:
         self._store = store
         self._sellers = sellers
         self._now_us = now_us
-        self._wait_max_ms = wait_max_ms
+        self._patiently = Patience(wait_max_ms=wait_max_ms)
         self._random_bytes = random_bytes
-
-    async def _waiting(self, call: Callable[[], Awaitable[Result]]) -> Result:
-        """Makes a repeatable call, waiting for the store to come back."""
-        return await patiently(call, wait_max_ms=self._wait_max_ms)
 
     # --- tenants --------------------------------------------------------------------------------------------------
     async def create_tenant(self, *, tenant_id: str, display_name: str) -> TenantRecord:
         """Creates a tenant; raises TENANT_EXISTS. 1 round trip."""
         refuse(id_faults(tenant_id, "tenant_id") + display_name_faults(display_name))
         tenant = TenantRecord(0, tenant_id, display_name, self._now_us())
-        return await self._waiting(lambda: self._store.create_tenant(tenant))
+        return await self._patiently(lambda: self._store.create_tenant(tenant))
 
     async def list_tenants(self, *, page_size: int, page_token: str) -> Page[TenantRecord]:
         """Lists all tenants by id; raises INVALID_PAGE_TOKEN. 1 round trip."""
         listing = ("tenants",)
         items_max = paging.size_of(page_size)
         after = paging.decode(listing, page_token)
-        found = await self._waiting(lambda: self._store.tenants(after=after, items_max=items_max + 1))
+        found = await self._patiently(lambda: self._store.tenants(after=after, items_max=items_max + 1))
         return paging.page_of(found, items_max, listing, lambda tenant: tenant.tenant_id)
 
     # --- API keys -------------------------------------------------------------------------------------------------
@@ -93,7 +89,7 @@ class RegistryService:
         if PLATFORM not in caller.scopes:
             for scope in sorted(set(scopes) - caller.scopes):
                 raise scope_missing(scope)
-        tenant = await self._waiting(lambda: self._store.tenant(tenant_id))
+        tenant = await self._patiently(lambda: self._store.tenant(tenant_id))
         if tenant is None:
             words = f"there is no tenant {tenant_id!r}"
             raise BillowError(Reason.TENANT_NOT_FOUND, words, metadata={"tenant_id": tenant_id})
@@ -107,7 +103,7 @@ class RegistryService:
             created_at_us=self._now_us(),
             revoked_at_us=None,
         )
-        await self._waiting(lambda: self._store.create_api_key(key, secret_sha256(secret)))
+        await self._patiently(lambda: self._store.create_api_key(key, secret_sha256(secret)))
         return key, secret
 
     async def list_api_keys(self, caller: Caller, *, page_size: int, page_token: str) -> Page[ApiKeyRecord]:
@@ -115,7 +111,7 @@ class RegistryService:
         listing = ("api_keys", caller.tenant_key)
         items_max = paging.size_of(page_size)
         after = paging.decode(listing, page_token)
-        found = await self._waiting(
+        found = await self._patiently(
             lambda: self._store.api_keys(caller.tenant_key, after=after, items_max=items_max + 1)
         )
         return paging.page_of(found, items_max, listing, lambda key: key.key_id)
@@ -125,14 +121,14 @@ class RegistryService:
         if not KEY_ID_FORM.fullmatch(key_id):
             raise api_key_not_found(key_id)
         now_us = self._now_us()
-        return await self._waiting(lambda: self._store.revoke_api_key(caller.tenant_key, key_id, now_us=now_us))
+        return await self._patiently(lambda: self._store.revoke_api_key(caller.tenant_key, key_id, now_us=now_us))
 
     # --- sellers --------------------------------------------------------------------------------------------------
     async def create_seller(self, caller: Caller, *, seller_id: str, party: Party, profile: str) -> SellerRecord:
         """Registers a seller; raises SELLER_EXISTS. 1 round trip."""
         refuse(seller_faults(seller_id, party, profile))
         seller = SellerRecord(0, caller.tenant_key, seller_id, profile or CN.name, party, self._now_us())
-        return await self._waiting(lambda: self._store.create_seller(seller))
+        return await self._patiently(lambda: self._store.create_seller(seller))
 
     async def get_seller(self, caller: Caller, *, seller_id: str) -> SellerRecord:
         """Reads a seller; raises SELLER_NOT_FOUND. At most 1 round trip."""
@@ -143,7 +139,7 @@ class RegistryService:
         listing = ("sellers", caller.tenant_key)
         items_max = paging.size_of(page_size)
         after = paging.decode(listing, page_token)
-        found = await self._waiting(
+        found = await self._patiently(
             lambda: self._store.sellers(caller.tenant_key, after=after, items_max=items_max + 1)
         )
         return paging.page_of(found, items_max, listing, lambda seller: seller.seller_id)
@@ -159,7 +155,7 @@ class RegistryService:
             *(0, seller.seller_key, kind, first_number, last_number, 0, self._now_us()),
             color=color or int(InvoiceColor.BLUE),
         )
-        return await self._waiting(lambda: self._store.add_number_range(added))
+        return await self._patiently(lambda: self._store.add_number_range(added))
 
     async def list_number_ranges(
         self, caller: Caller, *, seller_id: str, page_size: int, page_token: str
@@ -174,7 +170,7 @@ class RegistryService:
         after = paging.decode(listing, page_token) or "0"
         if not after.isdigit():
             raise paging.invalid_token()
-        found = await self._waiting(
+        found = await self._patiently(
             lambda: self._store.number_ranges(seller.seller_key, after=int(after), items_max=items_max + 1)
         )
         return paging.page_of(found, items_max, listing, lambda item: str(item.range_id))

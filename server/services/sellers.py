@@ -9,7 +9,7 @@ from core.domain.errors import BillowError, Reason
 from core.storage.ports import SellerRecord
 from core.storage.registry_port import RegistryStore
 from server.services.gather import Gather
-from server.services.patience import patiently
+from server.services.patience import Patience
 from server.services.registry_rules import ID_FORM
 
 Name = tuple[int, str]  # tenant_key, seller_id
@@ -25,7 +25,7 @@ class SellerDirectory:
 
     def __init__(self, *, store: RegistryStore, wait_max_ms: int, sellers_max: int = limits.SELLERS_CACHED_MAX) -> None:
         self._store = store
-        self._wait_max_ms = wait_max_ms
+        self._patiently = Patience(wait_max_ms=wait_max_ms)
         self._sellers_max = sellers_max
         self._by_name: dict[Name, SellerRecord] = {}
         self._by_key: dict[int, SellerRecord] = {}
@@ -51,7 +51,7 @@ class SellerDirectory:
             elif ID_FORM.fullmatch(seller_id):  # others exist nowhere
                 missing.append((tenant_key, seller_id))
         if missing:
-            fresh = await patiently(lambda: self._names.get_many(missing), wait_max_ms=self._wait_max_ms)
+            fresh = await self._patiently(lambda: self._names.get_many(missing))
             for name, record in fresh.items():
                 found[name[1]] = record
         return found
@@ -74,7 +74,7 @@ class SellerDirectory:
         found = {key: known[key] for key in wanted if key in known}
         missing = [key for key in wanted if key not in found]
         if missing:
-            found |= await patiently(lambda: self._keys.get_many(missing), wait_max_ms=self._wait_max_ms)
+            found |= await self._patiently(lambda: self._keys.get_many(missing))
         return found
 
     def tax_ids(self, seller_keys: Iterable[int]) -> dict[int, str]:

@@ -15,7 +15,7 @@ from core.domain.invoice import Items
 from core.domain.verification import Check, Outcome, Result
 from core.storage.ports import InvoiceReader, VerificationCache, VerificationEntry
 from server.services.gather import Gather
-from server.services.patience import patiently
+from server.services.patience import Patience
 
 LOG = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class VerificationService:
         self._primary = primary
         self._metrics = metrics
         self._now_us = now_us
-        self._wait_max_ms = wait_max_ms
+        self._patiently = Patience(wait_max_ms=wait_max_ms)
         self._writes: set[asyncio.Task[None]] = set()
         self._singles = Gather[str, VerificationEntry](
             read=self._entries, items_max=limits.VERIFY_READ_ITEMS_MAX, waiting_max=limits.VERIFY_WAITING_MAX
@@ -156,7 +156,7 @@ class VerificationService:
                 raise
         missing = [number for number in numbers if number not in found]
         if missing:
-            found |= await patiently(lambda: self._primary.verification_entries(missing), wait_max_ms=self._wait_max_ms)
+            found |= await self._patiently(lambda: self._primary.verification_entries(missing))
             self._metrics.read("entries", "primary")
         absent = [number for number in missing if number not in found]
         self._later(self._cache.remember(list(found.values()), absent))

@@ -77,8 +77,9 @@ def document_handlers(
         objects=objects,
         retention_days=config.object_store.retention_days,
         now_us=now_us,
+        wait_max_ms=config.server.commit_wait_max_ms,
     )
-    import_handlers = imports.ImportHandlers(imports=importing, wait_max_ms=config.server.commit_wait_max_ms)
+    import_handlers = imports.ImportHandlers(imports=importing)
     return (
         guard.handlers(imports.SERVICE, import_handlers, imports.ACCESS),
         guard.handlers(documents.SERVICE, handlers, documents.ACCESS),

@@ -57,7 +57,7 @@ class Importing:
     store: MemoryImportStore
 
     async def bring(self, content: bytes) -> Outcome:
-        return (await self.service.import_invoice(STRANGER, content, wait_max_ms=WAIT_MS)).outcome
+        return (await self.service.import_invoice(STRANGER, content)).outcome
 
 
 @pytest.fixture
@@ -72,6 +72,7 @@ def subject(tmp_path: Path) -> Importing:
         objects=objects,
         retention_days=1,
         now_us=lambda: around.known.invoice.issue_time.seconds * 1_000_000,
+        wait_max_ms=WAIT_MS,
     )
     return Importing(service, around, proofs, objects, store)
 
@@ -88,7 +89,7 @@ def foreign(name: str = "xml", change: Callable[[invoice_pb2.Invoice], None] | N
 @pytest.mark.parametrize("name", ["xml", "ofd", "pdf"])
 async def test_a_foreign_invoice_is_kept_with_its_bytes(subject: Importing, name: str) -> None:
     content = foreign(name)
-    done = await subject.service.import_invoice(STRANGER, content, wait_max_ms=WAIT_MS)
+    done = await subject.service.import_invoice(STRANGER, content)
     assert done.outcome is Outcome.IMPORTED, done
     kept = done.imported
     assert kept is not None
@@ -100,27 +101,27 @@ async def test_a_foreign_invoice_is_kept_with_its_bytes(subject: Importing, name
 
 
 async def test_the_same_bytes_get_the_first_import_and_other_ones_are_refused(subject: Importing) -> None:
-    first = await subject.service.import_invoice(STRANGER, foreign(), wait_max_ms=WAIT_MS)
-    again = await subject.service.import_invoice(STRANGER, foreign(), wait_max_ms=WAIT_MS)
+    first = await subject.service.import_invoice(STRANGER, foreign())
+    again = await subject.service.import_invoice(STRANGER, foreign())
     assert (again.outcome, again.imported) == (Outcome.ALREADY_IMPORTED, first.imported)
     for other in (foreign("pdf"), foreign(change=lambda invoice: setattr(invoice, "remark", "2"))):
-        refused = await subject.service.import_invoice(STRANGER, other, wait_max_ms=WAIT_MS)
+        refused = await subject.service.import_invoice(STRANGER, other)
         assert (refused.outcome, refused.imported) == (Outcome.CONFLICT, first.imported)
     special = foreign(change=lambda invoice: setattr(invoice, "kind", invoice_pb2.INVOICE_KIND_SPECIAL))
     assert await subject.bring(special) is Outcome.CONFLICT  # the kind makes no second invoice of it
     assert len(subject.objects.objects) == 1
-    other_tenant = await subject.service.import_invoice(OWNER, foreign("pdf"), wait_max_ms=WAIT_MS)
+    other_tenant = await subject.service.import_invoice(OWNER, foreign("pdf"))
     assert other_tenant.outcome is Outcome.IMPORTED
 
 
 async def test_ours_is_verified_and_altered_ones_are_refused(subject: Importing) -> None:
     altered = subject.around.document("xml", lambda invoice: setattr(invoice, "remark", "2"))
-    refused = await subject.service.import_invoice(STRANGER, altered, wait_max_ms=WAIT_MS)
+    refused = await subject.service.import_invoice(STRANGER, altered)
     assert (refused.outcome, refused.altered_fields) == (Outcome.ALTERED, ("remark",))
     assert subject.objects.objects == {}
     for line in subject.around.known.invoice.lines:
         line.quantity = line.unit_price = ""
-    done = await subject.service.import_invoice(STRANGER, subject.around.document("pdf"), wait_max_ms=WAIT_MS)
+    done = await subject.service.import_invoice(STRANGER, subject.around.document("pdf"))
     assert done.imported is not None
     assert (done.outcome, done.imported.verified, done.imported.signature) == (Outcome.IMPORTED, True, 2)
     assert done.imported.number == NUMBER
@@ -139,7 +140,7 @@ async def test_what_nobody_proved_cannot_be_read_or_is_too_old_is_refused(subjec
 
 async def test_one_in_the_future_breaks_a_rule(subject: Importing) -> None:
     late = foreign(change=lambda invoice: setattr(invoice.issue_time, "seconds", 1_795_000_000 + 2 * 86_400))
-    done = await subject.service.import_invoice(STRANGER, late, wait_max_ms=WAIT_MS)
+    done = await subject.service.import_invoice(STRANGER, late)
     assert [(fault.field, fault.rule) for fault in done.faults] == [("issue_time", "FUTURE")]
 
 
