@@ -82,7 +82,7 @@ def _run(plan: Plan, console: Console, run_dir: Path | None, out: Path | None) -
     if not result.kept:
         console.print(f"what happened lies in {place}; again: make chaos SEED={plan.seed}", highlight=False)
         return 1
-    if "INTERNAL" in result.whole.reasons:
+    if "INTERNAL" in result.whole.reasons + result.whole.once_reasons:
         console.print(f"calls ended as INTERNAL, a fault of ours that the logs in {place} explain", highlight=False)
     elif run_dir is None:
         shutil.rmtree(place, ignore_errors=True)

@@ -1,7 +1,9 @@
 """One caller of Billow: it notes what it wants, asks through the SDK, and notes what it was told.
 
 Calls go through the published client with its own repeats, for as long as their deadline of 30 s lasts; nothing else
-is done to make them succeed. Every method returns when its call has ended and raises nothing but CancelledError.
+is done to make them succeed. Some clients repeat nothing: what they see is what the edge and the servers make of a
+fault. Their streams, which nobody but a client can take up again, and the replays at the end do repeat.
+Every method returns when its call has ended and raises nothing but CancelledError.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import billow
 from billow.types.v1 import invoice_pb2
 from core.domain.verification import date_of
 from tests.chaos import orders
-from tests.chaos.ledger import CANCELLED, Ledger
+from tests.chaos.ledger import CANCELLED, REPLAY, Ledger
 from tests.chaos.orders import Order
 
 DEADLINE_S: Final = 30.0
@@ -26,6 +28,7 @@ KNOWN_MAX: Final = 20_000  # invoices a client remembers to ask about
 PATIENT: Final = billow.RetryPolicy(
     attempts_max=100, stream_attempts_max=200, backoff_max_ms=1_000, budget_tokens=100_000
 )
+ONCE: Final = billow.RetryPolicy(attempts_max=1)
 PATIENT_TIMEOUTS: Final = billow.Timeouts(call_s=DEADLINE_S, batch_s=DEADLINE_S, answer_s=DEADLINE_S)
 
 
@@ -55,10 +58,17 @@ class Names:
 
 
 class Client:
-    """A tenant's client with its ledger. Belongs to one event loop."""
+    """A tenant's client with its ledger. Belongs to one event loop. `once`: makes the calls that are not repeated."""
 
     def __init__(
-        self, *, seed: int, names: Names, sdk: billow.AsyncClient, ledger: Ledger, choose: random.Random
+        self,
+        *,
+        seed: int,
+        names: Names,
+        sdk: billow.AsyncClient,
+        ledger: Ledger,
+        choose: random.Random,
+        once: billow.AsyncClient | None = None,
     ) -> None:
         self.names = names
         self.ledger = ledger
@@ -66,6 +76,7 @@ class Client:
         self.received: list[str] = []  # issued to this tenant's own buyer, and not yet entered
         self._seed = seed
         self._sdk = sdk
+        self._once = once
         self._choose = choose
 
     # --- issuing --------------------------------------------------------------------------------------------------
@@ -86,11 +97,11 @@ class Client:
         `keep`: it may be red-lettered later; what is entered into books may not, without the buyer's word.
         """
         seller = order.request.seller_id
-        items = self.ledger.intend([order.wish(seller=self._full(seller), mode=mode)])
+        sdk, items = self._intend([order.wish(seller=self._full(seller), mode=mode)])
         issued: list[invoice_pb2.IssuedInvoice] = []
 
         async def ask() -> list[dict[str, Any]]:
-            issued.append(await self._sdk.issue(order.request, timeout_s=timeout_s))
+            issued.append(await sdk.issue(order.request, timeout_s=timeout_s))
             return [orders.issued_answer(issued[0], issued[0])]
 
         await self._noted(items, ask)
@@ -101,14 +112,14 @@ class Client:
     async def issue_many(self, wanted: Sequence[Order], *, mode: str = "bulk", streams: int = 0) -> None:
         """Issues invoices by one batch, or by as many streams."""
         wishes = [order.wish(seller=self._full(order.request.seller_id), mode=mode) for order in wanted]
-        items = self.ledger.intend(wishes)
+        sdk, items = self._intend(wishes, streamed=bool(streams))
         requests = [order.request for order in wanted]
 
         async def ask() -> list[dict[str, Any]]:
             if not streams:
-                results = list(await self._sdk.issue_batch(requests))
+                results = list(await sdk.issue_batch(requests))
             else:
-                source = self._sdk.issue_stream(requests, batch_items=25, streams=streams)
+                source = sdk.issue_stream(requests, batch_items=25, streams=streams)
                 async with asyncio.timeout(DEADLINE_S), contextlib.aclosing(source) as stream:
                     results = [result async for result in stream]
             for order, result in zip(wanted, results, strict=True):
@@ -129,10 +140,10 @@ class Client:
             "gross": -known.gross,
             "number": known.number,
         }
-        items = self.ledger.intend([wish])
+        sdk, items = self._intend([wish])
 
         async def ask() -> list[dict[str, Any]]:
-            answer = await self._sdk.red_letter.issue(request)
+            answer = await sdk.red_letter.issue(request)
             return [orders.issued_answer(answer.issued, answer)]
 
         await self._noted(items, ask)
@@ -145,11 +156,11 @@ class Client:
             {"op": "enter", "mode": mode, "request": orders.ENTER_PREFIX + number, "number": number}
             for number in numbers
         ]
-        items = self.ledger.intend(wishes)
+        sdk, items = self._intend(wishes)
         requests = [orders.entry_request(number=number) for number in numbers]
 
         async def ask() -> list[dict[str, Any]]:
-            return [_entry_result(result) for result in await self._sdk.entries.enter(requests)]
+            return [_entry_result(result) for result in await sdk.entries.enter(requests)]
 
         await self._noted(items, ask)
 
@@ -158,7 +169,7 @@ class Client:
     async def verify(self, asked: Sequence[Known], *, mode: str = "first", off: int = 0) -> None:
         """Checks invoices, one by a single call, several by a batch; `off` is added to every total."""
         wishes = [{"op": "verify", "mode": mode, "number": known.number, "gross": known.gross + off} for known in asked]
-        items = self.ledger.intend(wishes)
+        sdk, items = self._intend(wishes)
         checks = [
             billow.InvoiceCheck(number=known.number, issue_date=known.date, gross_total_minor=known.gross + off)
             for known in asked
@@ -166,7 +177,7 @@ class Client:
 
         async def ask() -> list[dict[str, Any]]:
             many = len(checks) > 1
-            results = await self._sdk.verify_batch(checks) if many else [await self._sdk.verify(checks[0])]
+            results = await sdk.verify_batch(checks) if many else [await sdk.verify(checks[0])]
             return [
                 {"what": "ok", "outcome": result.outcome, "state": result.state, "red": result.red_total_minor}
                 for result in results
@@ -176,10 +187,10 @@ class Client:
 
     async def get(self, known: Known) -> None:
         """Reads an invoice."""
-        items = self.ledger.intend([{"op": "get", "number": known.number, "gross": known.gross}])
+        sdk, items = self._intend([{"op": "get", "number": known.number, "gross": known.gross}])
 
         async def ask() -> list[dict[str, Any]]:
-            answer = await self._sdk.get(known.number)
+            answer = await sdk.get(known.number)
             found = {
                 "what": "ok",
                 "number": answer.issued.number,
@@ -192,6 +203,14 @@ class Client:
             return [found]
 
         await self._noted(items, ask)
+
+    def _intend(
+        self, wishes: Sequence[dict[str, Any]], *, streamed: bool = False
+    ) -> tuple[billow.AsyncClient, list[int]]:
+        """Notes the items of one call; returns who makes it and their numbers."""
+        if self._once is None or streamed or wishes[0].get("mode") == REPLAY:
+            return self._sdk, self.ledger.intend(wishes)
+        return self._once, self.ledger.intend([{**wish, "once": True} for wish in wishes])
 
     async def _noted(self, items: Sequence[int], ask: Callable[[], Awaitable[list[dict[str, Any]]]]) -> None:
         """Makes a call and notes how each of its items ended, whatever happens."""

@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 
 ACKNOWLEDGED: Final = "ok"
 CANCELLED: Final = "cancelled"  # by this client: what became of it is not known
+REPLAY: Final = "replay"  # the mode of what is asked again after all was mended
 UNKNOWN: Final = frozenset({"", CANCELLED})
 
 
@@ -36,6 +37,7 @@ class Intent:
     number: str = ""  # of the invoice asked about, red-lettered or entered
     buyer: str = ""  # what the order was made with, so that it can be made again
     variant: int = 0
+    once: bool = False  # the client repeats nothing by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

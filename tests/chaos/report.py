@@ -14,14 +14,25 @@ from tests.chaos.run import Result
 from tests.chaos.windows import ZERO_S, Row
 
 LISTED_MAX: Final = 40
-NUMBERS: Final = ("times", "offered", "acknowledged", "refused", "failed", "given_up")
+NUMBERS: Final = ("times", "offered", "acknowledged", "refused", "failed", "once_failed", "given_up")
 
 
 def show(result: Result, console: Console) -> None:
     """Prints the table, then broken promises and missed targets."""
     table = Table(title=f"chaos, seed {result.plan.seed}", title_justify="left")
     table.add_column("fault", min_width=24)
-    for name in ("times", "offered", "acked", "refused", "failed", "given up", "wait s", "silent s", "recover s"):
+    for name in (
+        "times",
+        "offered",
+        "acked",
+        "refused",
+        "failed",
+        "once failed",
+        "given up",
+        "wait s",
+        "silent s",
+        "recover s",
+    ):
         table.add_column(name, justify="right")
     table.add_column("well s", justify="right")
     for kind in KINDS:
@@ -38,7 +49,8 @@ def show(result: Result, console: Console) -> None:
         console.print(f"left out: {name}: {why}", highlight=False)
     for row in result.rows:
         if not row.met:
-            why = f", {row.failed} calls failed: {dict(row.reasons)}" if row.failed else ""
+            reasons = dict(row.reasons + row.once_reasons)
+            why = f", {row.failed} calls failed, {row.once_failed} once: {reasons}" if reasons else ""
             console.print(
                 f"target missed: {row.name}: recovered after {row.recover_s:.1f} s of {row.target_s} s{why}",
                 highlight=False,

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from tests.chaos.client import Client, Known
-from tests.chaos.ledger import Item, read
+from tests.chaos.ledger import REPLAY, Item, read
 from tests.chaos.orders import Order
 
 BATCH_ITEMS: Final = 500
@@ -30,7 +30,7 @@ async def _check(client: Client, tell: Callable[[str], None]) -> None:
     """Checks all that one client knows."""
     known = list({one.number: one for one in client.known}.values())
     tell(f"checking {len(known):,} invoices of {client.names.tenant}")
-    await _some(partial(client.verify, mode="replay"), _parts(known))
+    await _some(partial(client.verify, mode=REPLAY), _parts(known))
 
 
 async def _repeat(client: Client, tell: Callable[[str], None]) -> None:
@@ -38,14 +38,14 @@ async def _repeat(client: Client, tell: Callable[[str], None]) -> None:
     items = await asyncio.to_thread(read, client.ledger.path)
     orders = _orders(client, items)
     tell(f"repeating {len(orders):,} requests of {client.names.tenant}")
-    await _some(partial(client.issue_many, mode="replay"), _parts(orders))
+    await _some(partial(client.issue_many, mode=REPLAY), _parts(orders))
     reds = {item.intent.number: item for item in items if item.intent.op == "red"}
     taken = [
         Known(number, item.intent.seller.partition("/")[2], 0, -item.intent.gross) for number, item in reds.items()
     ]
-    await _some(partial(client.redden, mode="replay"), taken)
+    await _some(partial(client.redden, mode=REPLAY), taken)
     entered = list(dict.fromkeys(item.intent.number for item in items if item.intent.op == "enter"))
-    await _some(partial(client.enter, mode="replay"), _parts(entered))
+    await _some(partial(client.enter, mode=REPLAY), _parts(entered))
 
 
 def _parts(whole: Sequence[T]) -> list[Sequence[T]]:

@@ -25,7 +25,7 @@ from tests.chaos.away import away_times
 from tests.chaos.compare import Breach
 from tests.chaos.faults import catalogue, clocks
 from tests.chaos.faults.fault import Fault, Site
-from tests.chaos.ledger import Item, read
+from tests.chaos.ledger import REPLAY, Item, read
 from tests.chaos.load import Load
 from tests.chaos.schedule import Step, chosen, pairs, steps
 from tests.chaos.setting import open_clients
@@ -243,6 +243,7 @@ class Runner:
             affects=main.affects,
             target_s=None if None in targets else max(target for target in targets if target is not None),
             stalls=any(fault.stalls for fault in step.faults),
+            at_edge=any(fault.at_edge for fault in step.faults),
         )
         self._close_windows(time.monotonic())
         window.began = time.monotonic()
@@ -295,7 +296,7 @@ class Runner:
         modes = sorted({item.intent.mode for item in items})
         result.figures = {
             "acknowledged_invoices": len({item.answer.number for item in items if _issued(item) and item.answer}),
-            "replayed": sum(item.intent.mode == "replay" and item.intent.op != "verify" for item in items),
+            "replayed": sum(item.intent.mode == REPLAY and item.intent.op != "verify" for item in items),
             "checks_judged": judgement.checked,
             "checks_stale_within_a_second": judgement.stale,
             "items_by_mode": {mode: sum(item.intent.mode == mode for item in items) for mode in modes},

@@ -13,13 +13,14 @@ import billow
 from billow.registry.v1 import registry_pb2
 from billow.types.v1 import invoice_pb2
 from stack import Stack
-from tests.chaos.client import PATIENT, PATIENT_TIMEOUTS, Client, Names
+from tests.chaos.client import ONCE, PATIENT, PATIENT_TIMEOUTS, Client, Names
 from tests.chaos.faults.proxies import edge_address
 from tests.chaos.ledger import Ledger
 from tests.support.invoices import tax_id
 from tests.support.platform import SCOPES, Tenant, admin, new_tenant
 
-TENANTS: Final = 3
+TENANTS: Final = 4
+ONCE_TENANTS: Final = 1  # of them, whose clients repeat nothing by themselves
 SELLERS: Final = 2  # of each tenant
 RANGES: Final = (400, 700, 10_000_000)  # the first ones end soon: sellers pass from range to range under load
 RED_NUMBERS: Final = 1_000_000
@@ -43,11 +44,15 @@ async def open_clients(stack: Stack, *, seed: int, ledgers: Path) -> AsyncIterat
             sdk = await opened.enter_async_context(
                 billow.AsyncClient(address, api_key=tenant.secret, retry=PATIENT, timeouts=PATIENT_TIMEOUTS)
             )
+            once = None
+            if place < ONCE_TENANTS:
+                once = await opened.enter_async_context(
+                    billow.AsyncClient(address, api_key=tenant.secret, retry=ONCE, timeouts=PATIENT_TIMEOUTS)
+                )
             ledger = opened.enter_context(Ledger(ledgers / f"client-{place + 1}.jsonl"))
             names = Names(name, sellers, buyer)
-            clients.append(
-                Client(seed=seed, names=names, sdk=sdk, ledger=ledger, choose=random.Random(f"{seed} client {place}"))
-            )
+            choose = random.Random(f"{seed} client {place}")
+            clients.append(Client(seed=seed, names=names, sdk=sdk, ledger=ledger, choose=choose, once=once))
         yield clients
 
 

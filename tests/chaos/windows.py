@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from tests.chaos.compare import KINDS, LAWFUL, Breach
-from tests.chaos.ledger import CANCELLED, Item
+from tests.chaos.ledger import CANCELLED, REPLAY, Item
 
 REFUSED: Final = LAWFUL | {"OVERLOADED", "QUOTA_EXCEEDED", "RESOURCE_EXHAUSTED"}
 GIVEN_UP: Final = frozenset({"hurried", "cancel"})  # modes whose callers end the call themselves
@@ -35,6 +35,7 @@ class Window:
     healed: float = 0.0  # every process answers, every replica follows
     until: float = 0.0  # the next one's beginning
     stalls: bool = False  # calls could not go on before `ended`
+    at_edge: bool = False  # callers lose Envoy itself: those who repeat nothing notice
 
     @property
     def name(self) -> str:
@@ -52,6 +53,8 @@ class Row:
     acknowledged: int = 0
     refused: int = 0
     failed: int = 0
+    once: int = 0  # calls offered by clients that repeat nothing
+    once_failed: int = 0  # and what failed of them; not in `failed`
     given_up: int = 0
     longest_s: float = 0.0  # the longest wait of an acknowledged call
     silence_s: float = 0.0  # the longest time without an acknowledgement of the affected kind
@@ -60,11 +63,17 @@ class Row:
     target_s: float | None = None
     broken: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)  # of failed calls
+    once_reasons: Counter[str] = field(default_factory=Counter)
+    at_edge: bool = False
 
     @property
     def met(self) -> bool:
-        """Whether recovery stayed within its target, and no call that had 30 s failed; True without a target."""
-        return self.target_s is None or (self.recover_s <= max(self.target_s, ZERO_S) and not self.failed)
+        """Whether recovery stayed within its target, and no call that had 30 s failed; True without a target.
+
+        Also no call that its client did not repeat, unless Envoy itself was lost.
+        """
+        failed = self.failed or (self.once_failed and not self.at_edge)
+        return self.target_s is None or (self.recover_s <= max(self.target_s, ZERO_S) and not failed)
 
     def as_json(self) -> dict[str, Any]:
         """The row as JSON has it."""
@@ -77,8 +86,11 @@ class Row:
                 "refused": self.refused,
                 "failed": self.failed,
                 "given_up": self.given_up,
+                "once": self.once,
+                "once_failed": self.once_failed,
             },
             "failed_because": dict(self.reasons),
+            "once_failed_because": dict(self.once_reasons),
             "longest_wait_s": round(self.longest_s, 3),
             "longest_silence_s": round(self.silence_s, 3),
             "recover_s": round(self.recover_s, 3),
@@ -99,13 +111,19 @@ class Call:
     mode: str
     ending: str  # acknowledged, refused, failed, given_up
     reason: str = ""
+    once: bool = False
+
+    @property
+    def counted_at(self) -> float:
+        """The moment whose fault it belongs to: its beginning, or its end when it ended by that fault, unrepeated."""
+        return self.ended if self.once and self.ending == "failed" else self.at
 
 
 def calls(items: Iterable[Item]) -> list[Call]:
     """Joins the items of each call; the worst of them is the call's. Replays after all was mended do not count."""
     groups: dict[tuple[str, int], list[Item]] = defaultdict(list)
     for item in items:
-        if item.intent.mode != "replay":
+        if item.intent.mode != REPLAY:
             groups[item.ledger, item.intent.call].append(item)
     found = []
     for group in groups.values():
@@ -121,7 +139,8 @@ def calls(items: Iterable[Item]) -> list[Call]:
                 ending = "refused"
             else:
                 ending, reason = "failed", what or "no answer"
-        found.append(Call(first.at, max(item.ended for item in group), first.op, first.mode, ending, reason))
+        ended = max(item.ended for item in group)
+        found.append(Call(first.at, ended, first.op, first.mode, ending, reason, first.once))
     return sorted(found, key=lambda call: call.at)
 
 
@@ -149,15 +168,16 @@ def table(windows: Sequence[Window], made: Sequence[Call], breaches: Sequence[Br
     rows: dict[str, Row] = {}
     starts = [call.at for call in made]
     for window in windows:
-        row = rows.setdefault(window.name, Row(window.name, target_s=window.target_s))
+        row = rows.setdefault(window.name, Row(window.name, target_s=window.target_s, at_edge=window.at_edge))
         row.times += 1
         since, until = (bisect_left(starts, at) for at in (window.began - LONGEST_S, window.until))
         first, silence = recovery(window, made[since:until])
         row.recover_s = max(row.recover_s, first)
         row.silence_s = max(row.silence_s, silence)
         row.healthy_s = max(row.healthy_s, window.healed - window.ended)
-        for call in made[bisect_left(starts, window.began) : bisect_left(starts, window.until)]:
-            _count(row, call)
+        for call in made[since:until]:
+            if window.began <= call.counted_at < window.until:
+                _count(row, call)
         row.broken.update(breach.kind for breach in breaches if window.began <= breach.at < window.until)
     return list(rows.values())
 
@@ -167,7 +187,7 @@ def quiet(windows: Sequence[Window], made: Sequence[Call], breaches: Sequence[Br
     row = Row("(no fault)", times=1)
     spans = [(window.began, window.until) for window in windows]
     for call in made:
-        if not any(began <= call.at < until for began, until in spans):
+        if not any(began <= call.counted_at < until for began, until in spans):
             _count(row, call)
     row.broken.update(
         breach.kind for breach in breaches if not any(began <= breach.at < until for began, until in spans)
@@ -179,17 +199,23 @@ def total(rows: Sequence[Row]) -> Row:
     """All lines together."""
     whole = Row("all")
     for row in rows:
-        for name in ("times", "offered", "acknowledged", "refused", "failed", "given_up"):
+        for name in ("times", "offered", "acknowledged", "refused", "failed", "once", "once_failed", "given_up"):
             setattr(whole, name, getattr(whole, name) + getattr(row, name))
         for name in ("longest_s", "silence_s", "recover_s", "healthy_s"):
             setattr(whole, name, max(getattr(whole, name), getattr(row, name)))
         whole.broken.update(row.broken)
         whole.reasons.update(row.reasons)
+        whole.once_reasons.update(row.once_reasons)
     return whole
 
 
 def _count(row: Row, call: Call) -> None:
     row.offered += 1
+    row.once += call.once
+    if call.once and call.ending == "failed":
+        row.once_failed += 1
+        row.once_reasons[call.reason] += 1
+        return
     setattr(row, call.ending, getattr(row, call.ending) + 1)
     if call.ending == "acknowledged":
         row.longest_s = max(row.longest_s, call.ended - call.at)

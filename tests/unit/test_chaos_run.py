@@ -111,6 +111,30 @@ def test_a_window_counts_calls_waits_and_what_was_broken(tmp_path: Path) -> None
     assert total([row, rest]).offered == 6
 
 
+def test_what_nobody_repeated_is_counted_where_it_failed_and_missed_only_behind_the_edge(tmp_path: Path) -> None:
+    now = 0.0
+    with Ledger(tmp_path / "client-1.jsonl", clock=lambda: now) as ledger:
+        for at, what, once in ((9.9, "UNAVAILABLE", True), (11.0, "ok", True), (13.0, "ok", False)):
+            now = at
+            items = ledger.intend([{"op": "issue", "once": once}])
+            now = at + 0.2
+            ledger.note(items, [{"what": what}])
+    window = Window(("a",), "issue", 10.0, began=10.0, ended=11.0, healed=15.0, until=20.0)
+    made = calls(read(ledger.path))
+    (row,) = table([window], made, [])
+    assert (row.offered, row.acknowledged, row.failed, row.once, row.once_failed) == (3, 2, 0, 2, 1)
+    assert row.once_reasons == total([row]).once_reasons == {"UNAVAILABLE": 1}
+    assert not row.met
+    window.at_edge = True
+    assert table([window], made, [])[0].met
+
+
+def test_the_edge_is_what_callers_lose_when_envoy_is_gone() -> None:
+    at_edge = {fault.name for fault in catalogue().values() if fault.at_edge}
+    assert {"kill envoy", "network to the edge: cut"} <= at_edge
+    assert not {"kill server", "network to the servers: cut", "kill primary"} & at_edge
+
+
 def test_a_window_without_any_acknowledgement_counts_as_a_whole() -> None:
     window = Window(("a",), "issue", 10.0, began=10.0, ended=11.0, healed=15.0, until=20.0)
     (row,) = table([window], [], [])

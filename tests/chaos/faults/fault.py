@@ -19,6 +19,7 @@ HEALTHY_S: Final = 90.0  # after the end of a fault; beyond, the run ends with a
 REDIS_S: Final = 5.0
 ANSWER_S: Final = 10  # of a database, to a small question
 LONG_S: Final = 300  # to a large one
+EDGE: Final = frozenset({"envoy", "load"})
 PROMISED: Final = ("P1", "P2", "P3", "P4", "P10")  # what the loss of any process must leave whole
 
 
@@ -136,6 +137,11 @@ class Fault(ABC):
     own_disk: bool = False  # needs data folders that are file systems of their own
     full_only: bool = False  # too long for the quick run
     weight: int = 1  # how often it comes in a round of the full run
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether callers lose Envoy itself, so that those who repeat nothing notice."""
+        return self.parts <= EDGE
 
     def prepare(self, site: Site) -> None:  # noqa: B027 -- most need nothing
         """Called once, when the load has begun and before the first fault."""
