@@ -328,6 +328,14 @@ async def test_without_the_object_store_only_kept_answers_are_given(tenant: Tena
         await asyncio.sleep(0.1)
 
 
+async def test_pages_and_parts_wait_for_a_web_process_that_was_killed(tenant: Tenant, web: Web) -> None:
+    link = await link_of(tenant, await issued(tenant))
+    pid = web.stack.kill("web-1")
+    page, part = await asyncio.gather(web.get("/"), web.get(link.url, range="bytes=0-9"))
+    assert (page.status, part.status) == (200, 206)
+    assert web.stack.pid("web-1") != pid
+
+
 async def test_without_a_web_process_only_kept_answers_are_given_and_it_comes_back(tenant: Tenant, web: Web) -> None:
     link = await link_of(tenant, await issued(tenant))
     content = (await warm(web, link.url))[0].body

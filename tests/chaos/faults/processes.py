@@ -54,6 +54,7 @@ class KillAll(Fault):
         self.name = f"kill every {kind}"
         self.parts = frozenset({kind})
         self.affects = AFFECTS.get(kind, "issue")
+        self.target_s = TARGETS_S.get(kind)
         self.weight = 8
         self._kind = kind
 
@@ -73,6 +74,7 @@ class KillAgain(Fault):
         self.name = f"kill {kind} again and again"
         self.parts = frozenset({PARTS.get(kind, kind)})
         self.affects = AFFECTS.get(kind, "issue")
+        self.target_s = TARGETS_S.get(kind)
         self.weight = 6
         self._kind = kind
 
