@@ -115,8 +115,8 @@ class Call:
 
     @property
     def counted_at(self) -> float:
-        """The moment whose fault it belongs to: its beginning, or its end when it ended by that fault, unrepeated."""
-        return self.ended if self.once and self.ending == "failed" else self.at
+        """The moment whose fault it belongs to: its beginning, or, when it was broken off and not repeated, its end."""
+        return self.ended if self.once and self.reason == "UNAVAILABLE" else self.at
 
 
 def calls(items: Iterable[Item]) -> list[Call]:

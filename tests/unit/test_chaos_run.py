@@ -114,7 +114,12 @@ def test_a_window_counts_calls_waits_and_what_was_broken(tmp_path: Path) -> None
 def test_what_nobody_repeated_is_counted_where_it_failed_and_missed_only_behind_the_edge(tmp_path: Path) -> None:
     now = 0.0
     with Ledger(tmp_path / "client-1.jsonl", clock=lambda: now) as ledger:
-        for at, what, once in ((9.9, "UNAVAILABLE", True), (11.0, "ok", True), (13.0, "ok", False)):
+        for at, what, once in (
+            (9.8, "DEADLINE_EXCEEDED", True),  # it has waited since before the fault
+            (9.9, "UNAVAILABLE", True),  # broken off by the fault
+            (11.0, "ok", True),
+            (13.0, "ok", False),
+        ):
             now = at
             items = ledger.intend([{"op": "issue", "once": once}])
             now = at + 0.2
