@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 from core import limits
 from core.domain.destinations import Guard, email_fault, phone_fault, url_fault
@@ -41,8 +41,6 @@ FORMATS_OFFERED: Final = ("pdf", "xml", "ofd")
 FORMATS_DEFAULT: Final = ("pdf", "xml")
 LEASE_MS_DEFAULT: Final = 60_000
 LEASE_MS_MIN: Final = 1_000
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)

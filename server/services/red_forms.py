@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Final
 
 from core.domain import taxpayer_id
 from core.domain.errors import BillowError, Reason, Violation
@@ -45,7 +45,6 @@ WITHDRAW_BUYERS: Final = {
     FormState.CONFIRMED: (True, FormState.WITHDRAWN_AFTER_CONFIRMATION),
 }
 Moves = dict[FormState, tuple[bool, FormState]]
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

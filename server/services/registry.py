@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 from core.domain.errors import BillowError, Reason
 from core.domain.kinds import InvoiceColor
@@ -30,7 +30,6 @@ from server.services.sellers import SellerDirectory
 
 SECRET_BYTES: Final = 32
 KEY_ID_BYTES: Final = 8
-Result = TypeVar("Result")
 
 PLATFORM: Final = "platform"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from core.domain import taxpayer_id
 from core.domain.errors import BillowError, Reason, Violation
@@ -16,7 +16,6 @@ from server.services.patience import Patience
 from server.services.registry_rules import id_faults, refuse
 
 PLATFORM: Final = "platform"
-Result = TypeVar("Result")
 
 
 class Claim(NamedTuple):
